@@ -1,0 +1,59 @@
+# One line a target; CI calls these too.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN_UP := bubblewrap libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
+DEBIAN_TEST := $(DEBIAN_UP) chromium
+
+.PHONY: up test test-fast lint format bench screenshots deps deps-up lock clean help
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+up: $(VENV)/up.stamp deps-up ## start FastGPU on this machine
+	@exec $(BIN)/python manage.py up
+
+test: $(VENV)/dev.stamp deps ## run the whole suite
+	@$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
+	@$(BIN)/pytest -q -m "not stack and not browser"
+
+lint: $(VENV)/dev.stamp ## ruff, mypy, import-linter, migrations
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports && $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/dev.stamp ## put the code into shape
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp deps-up ## measure, side by side
+	@$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/dev.stamp deps ## every page, both themes, both widths
+	@$(BIN)/python -m tests.browser.screenshots
+
+deps: ## Debian packages the tests need (as root)
+	@$(PYTHON) portal/stack/debian.py $(DEBIAN_TEST)
+
+deps-up: ## Debian packages `make up` needs (as root)
+	@$(PYTHON) portal/stack/debian.py $(DEBIAN_UP)
+
+lock: $(VENV)/dev.stamp ## compile the locked requirements again
+	@$(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml -o requirements/base.txt
+	@$(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml --group dev -c requirements/base.txt -o requirements/dev.txt
+
+clean: ## remove the virtual environment and caches; data in var/ stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("FastGPU needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/up.stamp: requirements/base.txt | $(VENV)/bin/python
+	@echo "installing the locked dependencies into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt requirements/base.txt | $(VENV)/bin/python
+	@echo "installing the locked dependencies for development into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@ $(VENV)/up.stamp

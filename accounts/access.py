@@ -1,0 +1,65 @@
+"""The doors to teams: every object is looked up through the actor."""
+
+from __future__ import annotations
+
+import hashlib
+
+from accounts.actor import Actor
+from accounts.choices import ActorKind, Role
+from accounts.models import ApiKey, Membership, Team, User
+from portal.lib.errors import NotAllowed, NotFound, NotSignedIn
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a bearer secret. Its 192 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def actor_of_user(user: User, *, team_id: str | None = None) -> Actor:
+    """The actor for a signed-in person in the team with public id `team_id`, else their first.
+
+    Raises NotFound for a team that is not theirs, or when they belong to none.
+    """
+    memberships = Membership.objects.select_related("team").filter(user=user).order_by("pk")
+    if team_id:
+        memberships = memberships.filter(team__public_id=team_id)
+    membership = memberships.first()
+    if membership is None:
+        raise NotFound("You do not belong to this team.")
+    return Actor(
+        kind=ActorKind.USER, user=user, team=membership.team, role=Role(membership.role)
+    )
+
+
+def actor_of_secret(secret: str) -> Actor:
+    """The actor for an API key. Raises NotSignedIn for an unknown or revoked one."""
+    key = (
+        ApiKey.objects.select_related("team", "user")
+        .filter(digest=digest_of(secret), revoked_at__isnull=True, user__is_active=True)
+        .first()
+    )
+    membership = (
+        Membership.objects.filter(team=key.team, user=key.user).first() if key else None
+    )
+    if key is None or membership is None:
+        raise NotSignedIn("This API key is unknown or has been revoked.")
+    return Actor(
+        kind=ActorKind.API_KEY,
+        user=key.user,
+        team=key.team,
+        role=Role(membership.role),
+        api_key=key,
+    )
+
+
+def team_of(actor: Actor) -> Team:
+    """The actor's team. Raises NotFound where the actor has none."""
+    if actor.team is None:
+        raise NotFound("You do not belong to a team yet.")
+    return actor.team
+
+
+def require_owner(actor: Actor) -> None:
+    """Raise NotAllowed unless the actor is an owner of its team."""
+    if actor.role != Role.OWNER:
+        raise NotAllowed("Only an owner of the team may do this.")

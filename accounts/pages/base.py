@@ -1,0 +1,55 @@
+"""What every page for signed-in people starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django_htmx.middleware import HtmxDetails
+
+from accounts.access import actor_of_user
+from accounts.actions.teams import ensure_team
+from accounts.actor import Actor
+from accounts.models import User
+
+TEAM_COOKIE = "team"
+
+
+class PortalRequest(HttpRequest):
+    """A request of a signed-in person; `actor` is that person in the team they are looking at."""
+
+    actor: Actor
+    user: User
+    htmx: HtmxDetails
+    request_id: str
+
+
+Page = Callable[..., HttpResponse]
+
+
+def signed_in(view: Page) -> Page:
+    """Send others to sign in; give the view `request.actor`.
+
+    The team is the one named by the cookie `team` where the person belongs to it, else their
+    first; who belongs to none gets one.
+    """
+
+    @wraps(view)
+    def wrapped(request: PortalRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        request.actor = _actor(request)
+        return view(request, *args, **kwargs)
+
+    page: Page = login_required(wrapped)
+    return page
+
+
+def _actor(request: PortalRequest) -> Actor:
+    team_id = request.COOKIES.get(TEAM_COOKIE, "")
+    memberships = request.user.memberships.values_list("team__public_id", flat=True)
+    mine = list(memberships)
+    if not mine:
+        ensure_team(request.user)
+    return actor_of_user(request.user, team_id=team_id if team_id in mine else None)

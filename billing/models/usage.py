@@ -1,0 +1,94 @@
+"""What was used, and what it came to."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.db import models
+from django.db.models import F, Func, Q, Value
+
+from billing.models.catalogue import IdRange
+from portal.lib import clock
+
+
+class Span(Func):
+    """`[started_at, ended_at)` as a tstzrange."""
+
+    function = "tstzrange"
+    output_field = DateTimeRangeField()
+
+    def __init__(self) -> None:
+        super().__init__(F("started_at"), F("ended_at"), Value("[)"))
+
+
+class UsageInterval(models.Model):
+    """`quantity` of a SKU used by one resource in `[started_at, ended_at)`, at a pinned price.
+
+    Billing knows the resource only as `(kind, id, label)`; `resource_attempt` fences older
+    placements. `billed_micros` is what has been posted so far: the next posting is
+    `floor(price x quantity x time) - billed_micros`, whatever the ticks were.
+    """
+
+    account = models.ForeignKey(
+        "billing.BillingAccount", on_delete=models.PROTECT, related_name="intervals"
+    )
+    sku = models.ForeignKey("billing.Sku", on_delete=models.PROTECT, related_name="+")
+    price = models.ForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+")
+    resource_kind = models.CharField(max_length=20)
+    resource_id = models.BigIntegerField()
+    resource_attempt = models.PositiveIntegerField()
+    resource_public_id = models.CharField(max_length=40)
+    resource_label = models.CharField(max_length=200)
+    quantity = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    rated_until = models.DateTimeField()
+    billed_micros = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["resource_kind", "resource_id", "resource_attempt", "sku"],
+                name="interval_once_per_attempt",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
+                name="interval_ends_after_start",
+            ),
+            models.CheckConstraint(
+                condition=Q(billed_micros__gte=0), name="interval_billed_not_negative"
+            ),
+            ExclusionConstraint(
+                name="interval_no_overlap",
+                expressions=[
+                    (IdRange("resource_id"), RangeOperators.EQUAL),
+                    (IdRange("sku_id"), RangeOperators.EQUAL),
+                    (Span(), RangeOperators.OVERLAPS),
+                ],
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["rated_until"], condition=Q(ended_at__isnull=True), name="interval_open"
+            ),
+            models.Index(fields=["account", "-started_at"], name="interval_account"),
+        ]
+
+
+class RatedUsage(models.Model):
+    """One posted slice of an interval: `[segment_start, segment_end)` cost `amount_micros`."""
+
+    interval = models.ForeignKey(UsageInterval, on_delete=models.PROTECT, related_name="rated")
+    segment_start = models.DateTimeField()
+    segment_end = models.DateTimeField()
+    amount_micros = models.BigIntegerField()
+    entry = models.ForeignKey(
+        "billing.JournalEntry", on_delete=models.PROTECT, null=True, related_name="rated"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["interval", "segment_start"], name="rated_once"),
+            models.CheckConstraint(condition=Q(amount_micros__gte=0), name="rated_not_negative"),
+        ]

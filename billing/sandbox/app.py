@@ -1,0 +1,133 @@
+"""The server: Stripe's routes, the Checkout page, and the courier of webhooks behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from billing.sandbox import balance, checkout, customers, page, refunds
+from billing.sandbox.box import Box
+from billing.sandbox.calls import answer, broken, respond
+from billing.sandbox.courier import Courier
+from billing.sandbox.errors import UnknownRoute
+from billing.sandbox.forms import Params
+from billing.sandbox.reading import Operation, listing, retrieve
+from billing.sandbox.settings import Settings
+from billing.sandbox.store import Doc, new_id
+
+_BY_CUSTOMER = {"customer": "customer"}
+_BY_PAYMENT = {"charge": "charge", "payment_intent": "payment_intent"}
+
+
+def _advance_clock(box: Box, params: Params, _: str) -> Doc:
+    """POST /_sandbox/clock `advance=seconds`: not Stripe's; for tests that cannot wait."""
+    box.clock.advance(params.integer("advance", minimum=0, maximum=10**9) or 0)
+    params.finish()
+    return {"object": "sandbox.clock", "now": box.clock.now()}
+
+
+OPERATIONS: list[tuple[str, str, Operation]] = [
+    ("POST", "/v1/customers", customers.create),
+    ("GET", "/v1/customers", listing("customer", "/v1/customers", {"email": "email"})),
+    ("GET", "/v1/customers/{id}", retrieve("customer")),
+    ("POST", "/v1/customers/{id}", customers.update),
+    ("POST", "/v1/checkout/sessions", checkout.create),
+    (
+        "GET",
+        "/v1/checkout/sessions",
+        listing(
+            "checkout.session",
+            "/v1/checkout/sessions",
+            _BY_CUSTOMER | {"payment_intent": "payment_intent", "status": "status"},
+        ),
+    ),
+    ("GET", "/v1/checkout/sessions/{id}", retrieve("checkout.session")),
+    ("GET", "/v1/checkout/sessions/{id}/line_items", checkout.line_items),
+    ("POST", "/v1/checkout/sessions/{id}/expire", checkout.expire),
+    ("GET", "/v1/payment_intents", listing("payment_intent", "/v1/payment_intents", _BY_CUSTOMER)),
+    ("GET", "/v1/payment_intents/{id}", retrieve("payment_intent")),
+    ("GET", "/v1/payment_methods/{id}", retrieve("payment_method")),
+    (
+        "GET",
+        "/v1/charges",
+        listing("charge", "/v1/charges", _BY_CUSTOMER | {"payment_intent": "payment_intent"}),
+    ),
+    ("GET", "/v1/charges/{id}", retrieve("charge")),
+    ("POST", "/v1/refunds", refunds.create),
+    ("GET", "/v1/refunds", listing("refund", "/v1/refunds", _BY_PAYMENT)),
+    ("GET", "/v1/refunds/{id}", retrieve("refund")),
+    ("GET", "/v1/events", listing("event", "/v1/events", {"type": "type"})),
+    ("GET", "/v1/events/{id}", retrieve("event")),
+    ("GET", "/v1/balance", balance.retrieve),
+    (
+        "GET",
+        "/v1/balance_transactions",
+        listing(
+            "balance_transaction",
+            "/v1/balance_transactions",
+            {"source": "source", "type": "type", "currency": "currency"},
+            balance.as_of_now,
+        ),
+    ),
+    ("GET", "/v1/balance_transactions/{id}", balance.retrieve_transaction),
+    ("POST", "/_sandbox/clock", _advance_clock),
+]
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The ASGI application; its state lies in `settings.state_dir`."""
+    box = Box(settings)
+    courier = Courier(box)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        work = asyncio.create_task(courier.run())
+        try:
+            yield
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            box.store.close()
+
+    pages = page.Pages(box, courier)
+    return Starlette(
+        routes=[
+            *(
+                Route(path, _endpoint(box, courier, operation), methods=[method])
+                for method, path, operation in OPERATIONS
+            ),
+            *pages.routes(),
+            Route("/healthz", _healthy),
+        ],
+        exception_handlers={404: _unknown, 405: _unknown, Exception: broken},
+        lifespan=lifespan,
+    )
+
+
+def _endpoint(
+    box: Box, courier: Courier, operation: Operation
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        courier.expire_sessions()
+        try:
+            return await answer(box, request, operation)
+        finally:
+            courier.wake()
+
+    return endpoint
+
+
+def _unknown(request: Request, _: Exception) -> Response:
+    body = UnknownRoute(request.method, request.url.path).body()
+    return respond(404, json.dumps(body, indent=2), {"Request-Id": new_id("req", 14)})
+
+
+def _healthy(_: Request) -> Response:
+    return PlainTextResponse("ok")

@@ -1,0 +1,71 @@
+"""The only writers of a workload's status and an attempt's state, from their transition tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clusters.choices import (
+    ATTEMPT_TRANSITIONS,
+    WORKLOAD_TRANSITIONS,
+    AttemptState,
+    Reason,
+    WorkloadStatus,
+)
+from clusters.models import Attempt, Workload, WorkloadEvent
+from portal.lib import clock
+from portal.lib.events import publish_on_commit
+
+
+def group_of(workload: Workload) -> str:
+    """The channel group of one workload's page."""
+    return f"workload.{workload.pk}"
+
+
+def move_workload(
+    workload: Workload,
+    status: WorkloadStatus,
+    reason: Reason,
+    *,
+    detail: str = "",
+    actor: str = "FastGPU",
+    attempt_number: int = 0,
+    **columns: Any,
+) -> bool:
+    """Move `workload` to `status` if its present one admits it; False when it does not.
+
+    Runs in the caller's transaction, writes the timeline and publishes on commit. The update is
+    conditional, so of two movers one wins and the other walks away.
+    """
+    changed = Workload.objects.filter(
+        pk=workload.pk, status__in=WORKLOAD_TRANSITIONS.sources_of(status)
+    ).update(status=status, reason=reason, detail=detail[:500], **columns)
+    if not changed:
+        return False
+    for name, value in {"status": status, "reason": reason, "detail": detail, **columns}.items():
+        setattr(workload, name, value)
+    event = WorkloadEvent.objects.create(
+        workload=workload,
+        attempt_number=attempt_number,
+        status=status,
+        reason=reason,
+        message=detail[:500],
+        actor=actor,
+    )
+    publish_on_commit(
+        group_of(workload),
+        "status",
+        {"status": status, "reason": reason, "at": event.at.isoformat(), "event": event.pk},
+    )
+    return True
+
+
+def move_attempt(attempt: Attempt, state: AttemptState, **columns: Any) -> bool:
+    """Move `attempt` to `state` with `columns` if its present state admits it; else False."""
+    changed = Attempt.objects.filter(
+        pk=attempt.pk, state__in=ATTEMPT_TRANSITIONS.sources_of(state)
+    ).update(state=state, observed_at=clock.now(), **columns)
+    if not changed:
+        return False
+    for name, value in {"state": state, **columns}.items():
+        setattr(attempt, name, value)
+    return True

@@ -1,0 +1,16 @@
+"""Routes of the API of clusters."""
+
+from django.urls import path
+
+from clusters.api.agent import AgentSamplesView
+from clusters.api.jobs import JobCancelView, JobLogsView, JobsView, JobView
+from clusters.api.pools import PoolsView
+
+urlpatterns = [
+    path("pools", PoolsView.as_view(), name="api_pools"),
+    path("jobs", JobsView.as_view(), name="api_jobs"),
+    path("jobs/<str:job_id>", JobView.as_view(), name="api_job"),
+    path("jobs/<str:job_id>/cancel", JobCancelView.as_view(), name="api_job_cancel"),
+    path("jobs/<str:job_id>/logs", JobLogsView.as_view(), name="api_job_logs"),
+    path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
+]

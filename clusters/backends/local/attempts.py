@@ -1,0 +1,95 @@
+"""Attempt folders on disk: what a supervisor wrote, and whether it still lives."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from clusters.backends.base import EndReason, Observation, Phase
+from clusters.backends.local import watch
+
+LOST = "the supervisor of this attempt died without a word (machine restarted or process killed)"
+
+
+def observe(folder: Path, node: str) -> Observation | None:
+    """What is known of the attempt in `folder`; None when it was never started.
+
+    An attempt whose supervisor is gone without an end gets one: NODE_LOST at its last proof
+    of life, after whatever it may have left running has been killed.
+    """
+    state = read_state(folder)
+    if state is None:
+        return None
+    if "ended_at" not in state and _supervisor_is_gone(folder):
+        state = _declare_lost(folder)
+    return _observation(folder.name, state, node)
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The supervisor's state.json, whole by construction; None before there is one."""
+    try:
+        with (folder / "state.json").open("rb") as file:
+            state: dict[str, Any] = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state
+
+
+def _supervisor_is_gone(folder: Path) -> bool:
+    """Whether nobody holds the lock; only asked once state.json exists, so nobody will again."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _declare_lost(folder: Path) -> dict[str, Any]:
+    # Read again: the supervisor may have written its end just before it let go of the lock.
+    state = read_state(folder) or {}
+    if "ended_at" in state:
+        return state
+    spec = json.loads((folder / "spec.json").read_bytes())
+    watch.empty_cgroups(spec["cgroups"])
+    proofs = [_modified(folder / name) for name in ("heartbeat", "log", "state.json")]
+    ended = max(*proofs, state.get("started_at", 0.0))
+    state.update(ended_at=ended, exit_code=None, reason=str(EndReason.NODE_LOST), detail=LOST)
+    watch.replace_file(str(folder / "state.json"), json.dumps(state).encode(), durable=True)
+    (folder / "placement.json").unlink(missing_ok=True)
+    watch.remove_cgroups(spec["cgroups"])
+    return state
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _observation(name: str, state: dict[str, Any], node: str) -> Observation:
+    started = _time(state.get("started_at"))
+    ended = _time(state.get("ended_at"))
+    phase = Phase.ENDED if ended else Phase.RUNNING if started else Phase.PENDING
+    reason = state.get("reason")
+    return Observation(
+        external_name=name,
+        phase=phase,
+        started_at=started,
+        ended_at=ended,
+        exit_code=state.get("exit_code"),
+        reason=EndReason(reason) if reason else None,
+        detail=state.get("detail", ""),
+        node=node,
+    )
+
+
+def _time(epoch: float | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

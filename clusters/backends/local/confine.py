@@ -1,0 +1,123 @@
+"""The supervisor's child on its way to becoming the sandbox; never returns to Python.
+
+Order matters: join the cgroups and build the private mount table while still root, then
+become the team's uid, then tie this process's life to the supervisor's, then exec.
+"""
+
+# ruff: noqa: PTH  (part of the supervisor's start: no pathlib)
+from __future__ import annotations
+
+import os
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+START_FD = 3
+"""The sandbox's first process writes one byte here when it begins."""
+STATUS_FD = 4
+"""bwrap's --json-status-fd."""
+ARGS_FD = 5
+"""bwrap's --args, so that a user's environment never shows in the host's process list."""
+
+CLONE_NEWNS = 0x00020000
+MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
+PR_SET_PDEATHSIG = 1
+
+
+def become_sandbox(plan: dict[str, Any], output: int, start: int, status: int) -> NoReturn:
+    """Replace this forked process by the planned command. Exits 127 with the reason in the log."""
+    parent = os.getppid()
+    try:
+        _arrange_fds(plan, output, start, status)
+        for path in plan["cgroups"].values():
+            with open(f"{path}/cgroup.procs", "w", encoding="ascii") as procs:
+                procs.write("0")
+        _prepare(plan, parent)
+        os.execve(plan["argv"][0], plan["argv"], plan["exec_env"])
+    except BaseException as error:  # noqa: BLE001 (a forked child must not run the parent's code)
+        os.write(2, f"FastGPU could not start the sandbox: {error}\n".encode())
+    os._exit(127)
+
+
+def _arrange_fds(plan: dict[str, Any], output: int, start: int, status: int) -> None:
+    """0 to 2, then the three agreed numbers; all else is close-on-exec already."""
+    args = os.memfd_create("bwrap-args", os.MFD_CLOEXEC)
+    os.write(args, b"".join(arg.encode() + b"\0" for arg in plan["bwrap_args"]))
+    os.lseek(args, 0, os.SEEK_SET)
+    null = os.open("/dev/null", os.O_RDONLY)
+    import fcntl
+
+    high = [
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (null, output, start, status, args)
+    ]
+    for source, target in zip(
+        (high[0], high[1], high[1], *high[2:]),
+        (0, 1, 2, START_FD, STATUS_FD, ARGS_FD),
+        strict=True,
+    ):
+        os.dup2(source, target, inheritable=True)
+
+
+def _prepare(plan: dict[str, Any], parent: int) -> None:
+    import ctypes
+    import resource
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.umask(0o022)
+    os.setsid()
+    for name, value in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", plan["disk_bytes"])):
+        kind = getattr(resource, name)
+        _, hard = resource.getrlimit(kind)
+        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (ceiling, ceiling))
+    if plan["stage"]:
+        _build_stage(libc, plan["stage"]["point"], plan["stage"]["binds"])
+    else:
+        os.chdir("home")
+    if plan["uid"] is not None:
+        os.setgroups([])
+        os.setresgid(plan["uid"], plan["uid"], plan["uid"])
+        os.setresuid(plan["uid"], plan["uid"], plan["uid"])
+    # After the change of uid, which clears it.
+    libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(127)
+
+
+def _build_stage(libc: Any, point: str, binds: list[list[str]]) -> None:
+    """Mount what the team's uid must reach below `point`, in a mount namespace of our own.
+
+    The sources may lie under folders which that uid cannot enter (/root); their mounts do not.
+    """
+    import ctypes
+
+    def check(result: int, what: str) -> None:
+        if result != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{what}: {os.strerror(number)}")
+
+    def mount(source: str | None, target: str, kind: str | None, flags: int, data: str) -> None:
+        check(
+            libc.mount(
+                source and source.encode(),
+                target.encode(),
+                kind and kind.encode(),
+                ctypes.c_ulong(flags),
+                data.encode() or None,
+            ),
+            f"mount {target}",
+        )
+
+    check(libc.unshare(CLONE_NEWNS), "unshare")
+    mount(None, "/", None, MS_REC | MS_SLAVE, "")
+    opened = [(os.open(source, os.O_PATH), name) for source, name in binds]
+    mount("tmpfs", point, "tmpfs", 0, "mode=755,size=64k")
+    for fd, name in opened:
+        os.mkdir(f"{point}/{name}", 0o755)
+        mount(f"/proc/self/fd/{fd}", f"{point}/{name}", None, MS_BIND | MS_REC, "")
+        os.close(fd)

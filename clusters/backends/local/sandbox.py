@@ -1,0 +1,136 @@
+"""The bubblewrap command line of an attempt: what it sees, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clusters.backends.local.confine import ARGS_FD, START_FD, STATUS_FD
+
+HOME = "/home/run"
+INSIDE = "/run/fastgpu"
+STAGE_POINTS = ("/mnt", "/media", "/srv", "/opt")
+MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+ETC = (
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl/certs", "ssl/openssl.cnf",
+    "pki", "ca-certificates", "ca-certificates.conf", "localtime", "timezone", "nsswitch.conf",
+    "mime.types", "protocols", "services", "fonts", "OpenCL",
+)  # fmt: skip
+SYNTHESIZED = ("passwd", "group", "hosts", "hostname")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one sandbox is made of. Paths of `binds` are host -> inside, all read-only."""
+
+    bwrap: Path
+    folder: Path
+    binds: Sequence[tuple[Path, Path]]
+    devices: Sequence[Path]
+    network: bool
+    env: Mapping[str, str]
+    memory_bytes: int
+    disable_userns: bool
+    staged: bool
+
+
+def stage(view: View) -> dict[str, object] | None:
+    """Where the supervisor mounts what the team's uid could not reach by path; None: not needed."""
+    if not view.staged:
+        return None
+    sources = [view.folder / "home", view.folder / "inside", *(host for host, _ in view.binds)]
+    return {
+        "point": _stage_point(),
+        "binds": [[str(source), str(index)] for index, source in enumerate(sources)],
+    }
+
+
+def _stage_point() -> str:
+    return next(point for point in STAGE_POINTS if Path(point).is_dir())
+
+
+def argv(view: View) -> list[str]:
+    """The command to execute; its options come through a file descriptor."""
+    start = f"{INSIDE}/start"
+    return [str(view.bwrap), "--args", str(ARGS_FD), "--", "/bin/sh", start]
+
+
+def options(view: View) -> list[str]:
+    """bwrap's options, in the order in which it mounts."""
+    point = _stage_point() if view.staged else ""
+    home = f"{point}/0" if point else str(view.folder / "home")
+    inside = f"{point}/1" if point else str(view.folder / "inside")
+    out = [*_namespaces(view), *_environment(view.env), *_system()]
+    out += ["--proc", "/proc", "--dev", "/dev"]
+    for device in view.devices:
+        out += ["--dev-bind-try", str(device), str(device)]
+    out += ["--size", str(view.memory_bytes // 2), "--tmpfs", "/dev/shm"]  # noqa: S108
+    out += ["--size", str(view.memory_bytes // 4), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
+    out += ["--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run"]  # noqa: S108
+    for index, (host, target) in enumerate(view.binds):
+        out += ["--ro-bind", f"{point}/{index + 2}" if point else str(host), str(target)]
+    out += ["--ro-bind", inside, INSIDE]
+    for name in SYNTHESIZED:
+        out += ["--ro-bind", f"{inside}/{name}", f"/etc/{name}"]
+    if view.network:
+        out += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
+    out += ["--bind", home, HOME, "--chdir", HOME]
+    return [*out, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def _namespaces(view: View) -> list[str]:
+    out = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts"]
+    out += ["--unshare-cgroup-try", "--hostname", "fastgpu", "--cap-drop", "ALL"]
+    out += ["--die-with-parent", "--new-session", "--as-pid-1"]
+    out += ["--json-status-fd", str(STATUS_FD)]
+    if not view.network:
+        out.append("--unshare-net")
+    if view.disable_userns:
+        out.append("--disable-userns")
+    return out
+
+
+def _environment(env: Mapping[str, str]) -> list[str]:
+    out = ["--clearenv"]
+    for key, value in env.items():
+        out += ["--setenv", key, value]
+    return out
+
+
+def _system() -> list[str]:
+    out = ["--ro-bind", "/usr", "/usr"]
+    for name in MERGED:
+        path = Path("/") / name
+        if path.is_symlink():
+            out += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir():
+            out += ["--ro-bind", str(path), str(path)]
+    for name in ETC:
+        out += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    cpus = "/sys/devices/system/cpu"
+    return [*out, "--ro-bind-try", cpus, cpus]
+
+
+def start_script(*, inside: str, ulimits: Sequence[str]) -> str:
+    """The first process inside: it reports that it began, then runs the command and waits.
+
+    It is pid 1 of the sandbox, so no signal from inside ends it before the command.
+    """
+    lines = [f"ulimit {limit}" for limit in ulimits]
+    lines += [f"echo >&{START_FD}", f"exec {START_FD}>&-"]
+    lines += [f"bash {inside}/command", "exit $?"]
+    return "\n".join(lines) + "\n"
+
+
+def identity_files(uid: int) -> dict[str, str]:
+    """The few files of /etc that name the sandbox's only user and host."""
+    return {
+        "passwd": (
+            "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
+            f"run:x:{uid}:{uid}:FastGPU run:{HOME}:/bin/bash\n"
+        ),
+        "group": f"root:x:0:\nrun:x:{uid}:\n",
+        "hosts": "127.0.0.1 localhost fastgpu\n::1 localhost\n",
+        "hostname": "fastgpu\n",
+    }

@@ -1,0 +1,85 @@
+"""What work runs on."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from clusters.choices import BackendKind
+from portal.lib import clock, ids
+
+
+def _public_id() -> str:
+    return ids.new_id("pool")
+
+
+class Pool(models.Model):
+    """One kind of GPU at one price on one backend. Limits are per GPU of an attempt."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=_public_id, editable=False)
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=80)
+    backend = models.CharField(max_length=20, choices=BackendKind)
+    sku_code = models.SlugField(max_length=60)
+    gpu_model = models.CharField(max_length=80)
+    is_virtual = models.BooleanField(default=False)
+    is_open = models.BooleanField(default=True)
+    has_network = models.BooleanField(default=False)
+    max_gpus_per_workload = models.PositiveIntegerField(default=8)
+    max_time_limit_seconds = models.PositiveIntegerField(default=7 * 24 * 3600)
+    memory_bytes_per_gpu = models.BigIntegerField(default=4 * 1024**3)
+    cpu_cores_per_gpu = models.FloatField(default=2.0)
+    pids = models.PositiveIntegerField(default=512)
+    disk_bytes = models.BigIntegerField(default=10 * 1024**3)
+    log_bytes = models.BigIntegerField(default=64 * 1024**2)
+    grace_seconds = models.PositiveIntegerField(default=10)
+    environments = ArrayField(models.SlugField(max_length=40), default=list)
+    # What health() said last: shown to people, checked before placing.
+    may_start = models.BooleanField(default=True)
+    isolation = models.CharField(max_length=80, blank=True, default="")
+    health_detail = models.CharField(max_length=300, blank=True, default="")
+    observed_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+
+class Node(models.Model):
+    """A machine of a pool."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="nodes")
+    name = models.CharField(max_length=100)
+    last_seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["pool", "name"], name="node_unique")]
+
+
+class Gpu(models.Model):
+    """A GPU, known by its UUID. `is_present` turns False when the engine no longer reports it."""
+
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="gpus")
+    uuid = models.CharField(max_length=80, unique=True)
+    index = models.PositiveSmallIntegerField()
+    model = models.CharField(max_length=80)
+    memory_bytes = models.BigIntegerField()
+    is_virtual = models.BooleanField(default=False)
+    is_present = models.BooleanField(default=True)
+
+
+class GpuAllotment(models.Model):
+    """A GPU given to an attempt; the database lets one attempt at a time have it."""
+
+    gpu = models.ForeignKey(Gpu, on_delete=models.PROTECT, related_name="allotments")
+    attempt = models.ForeignKey(
+        "clusters.Attempt", on_delete=models.PROTECT, related_name="allotments"
+    )
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["gpu"],
+                condition=models.Q(released_at__isnull=True),
+                name="gpu_one_attempt",
+            ),
+            models.UniqueConstraint(fields=["gpu", "attempt"], name="gpu_attempt_once"),
+        ]

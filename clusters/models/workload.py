@@ -1,0 +1,119 @@
+"""Work and its placements."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus
+from portal.lib import clock, ids
+from portal.lib.leases import Leasable
+
+
+def _job_id() -> str:
+    return ids.new_id("job")
+
+
+class Workload(models.Model):
+    """What a team asked to run. Only `clusters.actions.set_status` writes its status."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=_job_id, editable=False)
+    kind = models.CharField(max_length=10, choices=WorkloadKind, default=WorkloadKind.JOB)
+    team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="workloads")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    pool = models.ForeignKey("clusters.Pool", on_delete=models.PROTECT, related_name="workloads")
+    price = models.ForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=100)
+    gpus = models.PositiveIntegerField()
+    environment = models.SlugField(max_length=40)
+    command = models.TextField()
+    env = models.JSONField(default=dict)
+    time_limit_seconds = models.PositiveIntegerField()
+    status = models.CharField(
+        max_length=10, choices=WorkloadStatus, default=WorkloadStatus.QUEUED
+    )
+    reason = models.CharField(max_length=24, choices=Reason, default=Reason.WAITING_FOR_GPUS)
+    detail = models.CharField(max_length=500, blank=True, default="")
+    stop_reason = models.CharField(max_length=24, choices=Reason, blank=True, default="")
+    stop_requested_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(gpus__gte=1), name="workload_gpus"),
+            models.CheckConstraint(
+                condition=Q(status__in=WorkloadStatus.values), name="workload_status"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["team", "-id"], name="workload_team"),
+            models.Index(
+                fields=["pool", "id"], condition=Q(status="queued"), name="workload_queue"
+            ),
+        ]
+
+
+class Attempt(Leasable):
+    """One placement of a workload; a retry is a new row. `external_name` is known before submit."""
+
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveIntegerField()
+    external_name = models.CharField(max_length=80, unique=True)
+    state = models.CharField(
+        max_length=10, choices=AttemptState, default=AttemptState.INTENDED
+    )
+    node = models.CharField(max_length=100, blank=True, default="")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    placed_at = models.DateTimeField(null=True)
+    submitted_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    observed_at = models.DateTimeField(null=True)
+    exit_code = models.IntegerField(null=True)
+    reason = models.CharField(max_length=24, choices=Reason, blank=True, default="")
+    detail = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workload", "number"], name="attempt_number"),
+            models.UniqueConstraint(
+                fields=["workload"], condition=~Q(state="ended"), name="attempt_one_live"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["state"], condition=~Q(state="ended"), name="attempt_live")
+        ]
+
+
+class WorkloadEvent(models.Model):
+    """One step in the life of a workload, for its timeline. Appended, never changed."""
+
+    workload = models.ForeignKey(Workload, on_delete=models.CASCADE, related_name="events")
+    attempt_number = models.PositiveIntegerField(default=0)
+    at = models.DateTimeField(default=clock.now)
+    status = models.CharField(max_length=10, choices=WorkloadStatus)
+    reason = models.CharField(max_length=24, choices=Reason)
+    message = models.CharField(max_length=500, blank=True, default="")
+    actor = models.CharField(max_length=120, blank=True, default="")
+
+
+class GpuSample(models.Model):
+    """What one GPU did for one attempt in one second. A missing value is unknown, not zero."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="samples")
+    gpu = models.ForeignKey("clusters.Gpu", on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField()
+    utilization_percent = models.FloatField(null=True)
+    memory_used_bytes = models.BigIntegerField(null=True)
+    power_watts = models.FloatField(null=True)
+    temperature_celsius = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["attempt", "gpu", "at"], name="sample_unique")
+        ]

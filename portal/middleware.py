@@ -1,0 +1,116 @@
+"""Request ids, error pages of our own, and the wider policy the admin console needs."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from portal.lib.errors import PortalError
+from portal.lib.rest import error_body
+
+logger = logging.getLogger(__name__)
+GetResponse = Callable[[HttpRequest], HttpResponse]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+class RequestIdMiddleware:
+    """Gives each request an id people can quote: `request.request_id` and `X-Request-Id`."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Take the caller's id when it is one, else make one."""
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+
+class AdminPolicyMiddleware:
+    """The staff console's scripts evaluate expressions; only /admin may."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Widen the policy below /admin, and let checkout forms leave for the payment page."""
+        response = self.get_response(request)
+        if request.path.startswith("/admin/"):
+            response._csp_update = {  # type: ignore[attr-defined]  # noqa: SLF001
+                "script-src": ["'unsafe-eval'"],
+                "style-src": ["'unsafe-inline'"],
+            }
+        elif request.path.startswith("/billing/top-up/"):
+            response._csp_update = {  # type: ignore[attr-defined]  # noqa: SLF001
+                "form-action": [settings.STRIPE_API_BASE or "https://checkout.stripe.com"]
+            }
+        return response
+
+
+class ErrorPageMiddleware:
+    """Answers our errors, and anything unforeseen, in the shape the caller reads."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Below /api/ a 404 or 405 that never reached a view is JSON too."""
+        if "\0" in request.path:
+            return answer(request, 404, "not_found", "There is nothing here.")
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """PortalError from a page becomes its error page."""
+        if isinstance(error, PortalError):
+            return answer(request, error.http_status, error.code, error.message)
+        return None
+
+
+def answer(request: HttpRequest, status: int, code: str, message: str) -> HttpResponse:
+    """An error as JSON below /api/, else as a page."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body(code, message), status=status)
+    known = {400, 403, 404, 500, 503}
+    template = f"errors/{status if status in known else 400}.html"
+    context = {"message": message, "request_id": getattr(request, "request_id", "")}
+    return render(request, template, context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Handler of 400."""
+    text = str(exception) if isinstance(exception, BadRequest) else ""
+    return answer(request, 400, "malformed", text or "The request could not be understood.")
+
+
+def forbidden(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
+    """Handler of 403."""
+    return answer(request, 403, "not_allowed", str(exception) or "This is not yours to do.")
+
+
+def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
+    """Handler of 404."""
+    return answer(request, 404, "not_found", "There is nothing here.")
+
+
+def server_error(request: HttpRequest, *_args: Any) -> HttpResponse:
+    """Handler of 500: no database, no context processors."""
+    logger.error("request %s failed", getattr(request, "request_id", ""))
+    return answer(request, 500, "server_error", "Something broke on our side. We were told.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form that went stale."""
+    return answer(
+        request, 403, "csrf", "The form has expired. Go back, reload the page and try again."
+    )

@@ -1,0 +1,12 @@
+import "./htmx-setup.js";
+import "./theme.js";
+import "./menu.js";
+import "./dialogs.js";
+import "./copy.js";
+import "./rows.js";
+import "./tips.js";
+import "./tabs.js";
+import "./forms.js";
+import "./toasts.js";
+import "./ticking.js";
+import "./shortcuts.js";

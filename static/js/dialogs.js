@@ -1,0 +1,11 @@
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-open-dialog]");
+  if (opener) {
+    opener.closest("details.menu")?.removeAttribute("open");
+    document.getElementById(opener.dataset.openDialog)?.showModal();
+    return;
+  }
+  const dialog = event.target.closest("dialog.dialog");
+  if (!dialog) return;
+  if (event.target.closest("[data-close-dialog]") || event.target === dialog) dialog.close();
+});

@@ -1,0 +1,30 @@
+import { toast } from "./toasts.js";
+
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = document.body.dataset.csrf;
+  if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token;
+});
+
+// A refused form comes back as 4xx with the form and its errors: show it like any other answer.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { xhr } = event.detail;
+  if ([400, 402, 409, 422].includes(xhr.status) && xhr.getResponseHeader("Content-Type")?.startsWith("text/html")) {
+    event.detail.shouldSwap = true;
+    event.detail.isError = false;
+  }
+});
+
+document.addEventListener("htmx:responseError", (event) => {
+  const { xhr } = event.detail;
+  const reference = xhr.getResponseHeader("X-Request-Id");
+  const why = xhr.status >= 500 ? "Something broke on our side." : "That was refused.";
+  toast(`${why} Reload the page and try again.${reference ? ` Reference ${reference}` : ""}`, "error");
+});
+
+for (const name of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, (event) => {
+    // Polling tries again by itself; only what a person asked for needs an answer.
+    const isPolling = event.detail.elt?.getAttribute("hx-trigger")?.includes("every");
+    if (!isPolling) toast("The server does not answer. Try again in a moment.", "error");
+  });
+}

@@ -1,0 +1,126 @@
+"""An engine in memory that does what a test tells it, and keeps count of what it was asked."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import BinaryIO, ClassVar
+
+from clusters.backends.base import (
+    Backend,
+    BackendUnavailable,
+    EndReason,
+    GpuDescription,
+    Health,
+    LaunchRefused,
+    LaunchSpec,
+    LogChunk,
+    NodeDescription,
+    Observation,
+    OutputFile,
+    Phase,
+)
+from portal.lib import clock
+
+
+class FakeBackend(Backend):
+    """Four GPUs on one node. `is_down` makes every call raise, `refusal` refuses launches."""
+
+    current: ClassVar[FakeBackend]
+
+    def __init__(self) -> None:
+        self.specs: dict[str, LaunchSpec] = {}
+        self.seen: dict[str, Observation] = {}
+        self.logs: dict[str, bytes] = {}
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.submits: list[str] = []
+        self.stops: list[str] = []
+        self.is_down = False
+        self.refusal = ""
+        self.health_now = Health(may_start=True, isolation="fake", detail="")
+
+    @classmethod
+    def reset(cls) -> FakeBackend:
+        """A new one, which `the_fake` hands out."""
+        cls.current = cls()
+        return cls.current
+
+    def submit(self, spec: LaunchSpec) -> Observation:
+        self._answer()
+        if self.refusal:
+            raise LaunchRefused(self.refusal)
+        self.submits.append(spec.external_name)
+        if spec.external_name not in self.seen:
+            self.specs[spec.external_name] = spec
+            self.seen[spec.external_name] = Observation(
+                spec.external_name, Phase.RUNNING, started_at=clock.now(), node="fake-1"
+            )
+        return self.seen[spec.external_name]
+
+    def observe(self, external_names: Iterable[str]) -> dict[str, Observation]:
+        self._answer()
+        return {name: self.seen[name] for name in external_names if name in self.seen}
+
+    def stop(self, external_name: str, *, grace_seconds: int) -> None:
+        self._answer()
+        self.stops.append(external_name)
+
+    def read_log(self, external_name: str, *, offset: int, limit: int) -> LogChunk:
+        whole = self.logs.get(external_name, b"")
+        data = whole[offset : offset + limit]
+        seen = self.seen.get(external_name)
+        ended = seen is not None and seen.phase == Phase.ENDED
+        following = offset + len(data)
+        return LogChunk(data, offset, following, ended and following >= len(whole))
+
+    def list_files(self, external_name: str) -> Sequence[OutputFile]:
+        files = self.files.get(external_name, {})
+        return [OutputFile(path, len(data), clock.now()) for path, data in sorted(files.items())]
+
+    def open_file(self, external_name: str, path: str) -> BinaryIO:
+        try:
+            return io.BytesIO(self.files[external_name][path])
+        except KeyError as error:
+            raise FileNotFoundError(path) from error
+
+    def inventory(self) -> Sequence[NodeDescription]:
+        self._answer()
+        gpus = tuple(
+            GpuDescription(f"GPU-fake-{i}", i, "NVIDIA A100 (fake)", 40 * 1024**3, is_virtual=True)
+            for i in range(4)
+        )
+        return [NodeDescription("fake-1", gpus)]
+
+    def health(self) -> Health:
+        self._answer()
+        return self.health_now
+
+    def end(
+        self,
+        external_name: str,
+        reason: EndReason,
+        *,
+        at: datetime | None = None,
+        exit_code: int = 0,
+        detail: str = "",
+    ) -> None:
+        """Let an attempt end."""
+        self.seen[external_name] = replace(
+            self.seen[external_name],
+            phase=Phase.ENDED,
+            ended_at=at or clock.now(),
+            reason=reason,
+            exit_code=exit_code,
+            detail=detail,
+        )
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise BackendUnavailable("the engine does not answer")
+
+
+def the_fake() -> Backend:
+    """The factory settings name."""
+    return FakeBackend.current

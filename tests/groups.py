@@ -1,0 +1,48 @@
+"""Groups of tests that need something of the machine (a pytest plugin).
+
+A group whose need is not met is left out and the summary says so; with `--all-groups`, as CI
+runs it, that is a failure.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+NEEDS = {"sandbox": "bwrap", "stack": "bwrap", "browser": "chromium"}
+_left_out: dict[str, str] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--all-groups`."""
+    parser.addoption("--all-groups", action="store_true", help="fail if a group is left out")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the groups this machine cannot run; whole stacks and browsers go last."""
+    for group, program in NEEDS.items():
+        if shutil.which(program) is None:
+            _left_out[group] = f"{program} is not installed (make deps, as root, installs it)"
+    kept = [item for item in items if not _groups_of(item) & _left_out.keys()]
+    gone = [item for item in items if _groups_of(item) & _left_out.keys()]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+    items[:] = kept
+
+
+def _groups_of(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers() if mark.name in NEEDS}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leaving out a group fails where all are demanded."""
+    if _left_out and session.config.getoption("--all-groups"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say what was left out and why."""
+    for group, why in _left_out.items():
+        terminalreporter.write_line(f"LEFT OUT: group {group}: {why}", red=True)
