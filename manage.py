@@ -4,8 +4,13 @@
 import os
 import sys
 
-from django.core.management import execute_from_command_line
-
 if __name__ == "__main__":
+    if sys.argv[1:] == ["up"]:
+        # The supervisor needs nothing of Django: without it, it starts at once and stays small.
+        from portal.stack.up import main
+
+        sys.exit(main())
+    from django.core.management import execute_from_command_line
+
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     execute_from_command_line(sys.argv)

@@ -26,9 +26,7 @@ def actor_of_user(user: User, *, team_id: str | None = None) -> Actor:
     membership = memberships.first()
     if membership is None:
         raise NotFound("You do not belong to this team.")
-    return Actor(
-        kind=ActorKind.USER, user=user, team=membership.team, role=Role(membership.role)
-    )
+    return Actor(kind=ActorKind.USER, user=user, team=membership.team, role=Role(membership.role))
 
 
 def actor_of_secret(secret: str) -> Actor:
@@ -38,9 +36,7 @@ def actor_of_secret(secret: str) -> Actor:
         .filter(digest=digest_of(secret), revoked_at__isnull=True, user__is_active=True)
         .first()
     )
-    membership = (
-        Membership.objects.filter(team=key.team, user=key.user).first() if key else None
-    )
+    membership = Membership.objects.filter(team=key.team, user=key.user).first() if key else None
     if key is None or membership is None:
         raise NotSignedIn("This API key is unknown or has been revoked.")
     return Actor(

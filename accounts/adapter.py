@@ -16,7 +16,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     """Gives each new person a team of their own."""
 
     def save_user(
-        self, request: HttpRequest, user: User, form: Any, commit: bool = True  # noqa: FBT001, FBT002
+        self,
+        request: HttpRequest,
+        user: User,
+        form: Any,
+        commit: bool = True,  # noqa: FBT001, FBT002
     ) -> User:
         """Save the person and their team in one transaction."""
         with transaction.atomic():

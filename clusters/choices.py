@@ -109,29 +109,45 @@ class Ending:
 
 # The one table: reason -> status, billable, what the user can do about it.
 ENDINGS: dict[Reason, Ending] = {
-    Reason.COMPLETED: Ending(WorkloadStatus.SUCCEEDED, True, "Its files are kept below."),
-    Reason.USER_ERROR: Ending(
-        WorkloadStatus.FAILED, True, "The last lines of the log usually say why."
+    Reason.COMPLETED: Ending(
+        WorkloadStatus.SUCCEEDED, is_billable=True, advice="Its files are kept below."
     ),
-    Reason.STOPPED: Ending(WorkloadStatus.CANCELLED, True, "What it wrote so far is kept."),
-    Reason.CANCELLED_IN_QUEUE: Ending(WorkloadStatus.CANCELLED, True, "Nothing was charged."),
+    Reason.USER_ERROR: Ending(
+        WorkloadStatus.FAILED, is_billable=True, advice="The last lines of the log usually say why."
+    ),
+    Reason.STOPPED: Ending(
+        WorkloadStatus.CANCELLED, is_billable=True, advice="What it wrote so far is kept."
+    ),
+    Reason.CANCELLED_IN_QUEUE: Ending(
+        WorkloadStatus.CANCELLED, is_billable=True, advice="Nothing was charged."
+    ),
     Reason.FUNDS_EXHAUSTED: Ending(
-        WorkloadStatus.CANCELLED, True, "Add credit and launch it again; its files are kept."
+        WorkloadStatus.CANCELLED,
+        is_billable=True,
+        advice="Add credit and launch it again; its files are kept.",
     ),
     Reason.TIME_LIMIT: Ending(
-        WorkloadStatus.FAILED, True, "Launch it again with a longer time limit."
+        WorkloadStatus.FAILED, is_billable=True, advice="Launch it again with a longer time limit."
     ),
     Reason.OUT_OF_MEMORY: Ending(
-        WorkloadStatus.FAILED, True, "Use smaller batches, or more GPUs: memory comes with them."
+        WorkloadStatus.FAILED,
+        is_billable=True,
+        advice="Use smaller batches, or more GPUs: memory comes with them.",
     ),
     Reason.DISK_FULL: Ending(
-        WorkloadStatus.FAILED, True, "Write less, or remove what is no longer needed as you go."
+        WorkloadStatus.FAILED,
+        is_billable=True,
+        advice="Write less, or remove what is no longer needed as you go.",
     ),
     Reason.START_FAILED: Ending(
-        WorkloadStatus.FAILED, False, "Nothing was charged. If it happens again, tell support."
+        WorkloadStatus.FAILED,
+        is_billable=False,
+        advice="Nothing was charged. If it happens again, tell support.",
     ),
     Reason.NODE_LOST: Ending(
-        WorkloadStatus.FAILED, True, "Only the time until its last sign of life was charged."
+        WorkloadStatus.FAILED,
+        is_billable=True,
+        advice="Only the time until its last sign of life was charged.",
     ),
 }
 

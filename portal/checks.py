@@ -12,7 +12,13 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 def check_secret_key(**_kwargs: Any) -> list[CheckMessage]:
     """Production needs a secret of its own."""
     if settings.SECRET_KEY.startswith("for-tests"):
-        return [Error("SECRET_KEY is not set.", hint="Set SECRET_KEY or SECRET_KEY_FILE.", id="portal.E001")]
+        return [
+            Error(
+                "SECRET_KEY is not set.",
+                hint="Set SECRET_KEY or SECRET_KEY_FILE.",
+                id="portal.E001",
+            )
+        ]
     return []
 
 

@@ -21,7 +21,9 @@ PORT = env_int("PORT", 8000)
 SITE_NAME = env_str("SITE_NAME", "FastGPU")
 SITE_URL = env_str("SITE_URL", f"http://localhost:{PORT}")
 # The demo shows a mailbox page and hints at test cards; off as soon as real Stripe keys are set.
-DEMO = env_bool("DEMO", default=not env_str("STRIPE_SECRET_KEY") or bool(env_str("STRIPE_API_BASE")))
+DEMO = env_bool(
+    "DEMO", default=not env_str("STRIPE_SECRET_KEY") or bool(env_str("STRIPE_API_BASE"))
+)
 
 DEBUG = env_bool("DEBUG", default=False)
 SECRET_KEY = env_str("SECRET_KEY", "for-tests-and-checks-only-" + "0" * 40)
@@ -164,8 +166,16 @@ CELERY_BEAT_SCHEDULE = {
     "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
     "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
     "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
-    "drafts": {"task": "billing.tasks.refresh_drafts", "schedule": 60.0, "options": {"expires": 60}},
-    "webhooks": {"task": "billing.tasks.process_webhooks", "schedule": 15.0, "options": {"expires": 15}},
+    "drafts": {
+        "task": "billing.tasks.refresh_drafts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "webhooks": {
+        "task": "billing.tasks.process_webhooks",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
 }
 
 # --- People --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ api = [
     path("billing/", include("billing.api.urls")),
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="api_schema"), name="api_docs"),
-    re_path(r"", health.ApiNotFoundView.as_view(), name="api_not_found"),
+    re_path(r"", health.api_not_found, name="api_not_found"),
 ]
 
 urlpatterns = [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from accounts.access import digest_of, team_of
+from accounts.access import digest_of, require_owner, team_of
 from accounts.actions import audit
 from accounts.actor import Actor
 from accounts.choices import Role
 from accounts.models import ApiKey, Membership, Team, User
 from portal.lib import clock, ids
 from portal.lib.errors import InvalidInput, NotFound
+
+MAX_NAME = 80
 
 
 @transaction.atomic
@@ -30,6 +32,21 @@ def ensure_team(user: User) -> Team:
     if membership:
         return membership.team
     return create_team(owner=user, name=f"{user.get_short_name()}'s team")
+
+
+@transaction.atomic
+def rename_team(actor: Actor, *, name: str) -> Team:
+    """Give the actor's team another name. Raises NotAllowed for who is no owner, InvalidInput."""
+    require_owner(actor)
+    name = name.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidInput.of(name=f"A team's name has 1 to {MAX_NAME} characters on one line.")
+    team = Team.objects.select_for_update().get(pk=team_of(actor).pk)
+    if team.name != name:
+        before, team.name = team.name, name
+        team.save(update_fields=["name"])
+        audit.record(actor, "team.renamed", team=team, object_id=team.public_id, before=before)
+    return team
 
 
 @transaction.atomic

@@ -15,7 +15,20 @@ from billing.models.payment import Payment, WebhookEvent
 from billing.models.usage import RatedUsage, UsageInterval
 
 __all__ = [
-    "BillingAccount", "CreditLot", "Hold", "Invoice", "InvoiceLine", "JournalEntry",
-    "LedgerAccount", "LotConsumption", "Payment", "Posting", "Price", "PriceBook",
-    "RatedUsage", "Sku", "UsageInterval", "WebhookEvent",
+    "BillingAccount",
+    "CreditLot",
+    "Hold",
+    "Invoice",
+    "InvoiceLine",
+    "JournalEntry",
+    "LedgerAccount",
+    "LotConsumption",
+    "Payment",
+    "Posting",
+    "Price",
+    "PriceBook",
+    "RatedUsage",
+    "Sku",
+    "UsageInterval",
+    "WebhookEvent",
 ]

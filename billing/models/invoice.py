@@ -29,7 +29,9 @@ class Invoice(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["account", "period_start"], name="invoice_one_a_period"),
+            models.UniqueConstraint(
+                fields=["account", "period_start"], name="invoice_one_a_period"
+            ),
             models.CheckConstraint(
                 condition=Q(period_end__gt=F("period_start")), name="invoice_period"
             ),

@@ -10,11 +10,14 @@ from portal.lib import clock
 
 
 class LedgerAccount(models.Model):
-    """One line of the chart, for one team or for the house. `balance_micros` caches its postings."""
+    """A line of the chart, for a team or for the house. `balance_micros` caches its postings."""
 
     code = models.CharField(max_length=30, choices=AccountCode)
     account = models.ForeignKey(
-        "billing.BillingAccount", on_delete=models.PROTECT, null=True, related_name="ledger_accounts"
+        "billing.BillingAccount",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="ledger_accounts",
     )
     currency = models.CharField(max_length=3)
     balance_micros = models.BigIntegerField(default=0)
@@ -79,8 +82,7 @@ class CreditLot(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(remaining_micros__gte=0)
-                & Q(remaining_micros__lte=F("amount_micros")),
+                condition=Q(remaining_micros__gte=0) & Q(remaining_micros__lte=F("amount_micros")),
                 name="lot_remaining_in_bounds",
             )
         ]

@@ -22,9 +22,7 @@ class Payment(models.Model):
     )
     amount_micros = models.BigIntegerField()
     currency = models.CharField(max_length=3)
-    status = models.CharField(
-        max_length=12, choices=PaymentStatus, default=PaymentStatus.DRAFT
-    )
+    status = models.CharField(max_length=12, choices=PaymentStatus, default=PaymentStatus.DRAFT)
     idempotency_key = models.CharField(max_length=80, unique=True)
     checkout_session_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001
     payment_intent_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001
@@ -50,9 +48,7 @@ class WebhookEvent(models.Model):
     stripe_event_id = models.CharField(max_length=100, unique=True)
     type = models.CharField(max_length=80)
     body = models.TextField()
-    status = models.CharField(
-        max_length=10, choices=WebhookStatus, default=WebhookStatus.RECEIVED
-    )
+    status = models.CharField(max_length=10, choices=WebhookStatus, default=WebhookStatus.RECEIVED)
     attempts = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True, default="")
     received_at = models.DateTimeField(default=clock.now, editable=False)

@@ -42,6 +42,7 @@ def new_intent(box: Box, *, amount: int, currency: str, **fields: object) -> Doc
             "latest_charge": None,
             "livemode": False,
             "metadata": {},
+            "managed_payments": {"enabled": False},
             "next_action": None,
             "on_behalf_of": None,
             "payment_method": None,

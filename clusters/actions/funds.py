@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from accounts.actor import Actor
 from billing.queries.funds import funds_of
+
+from accounts.actor import Actor
 from clusters.actions.jobs import request_stop
 from clusters.choices import Reason, WorkloadStatus
 from clusters.models import Workload
@@ -24,9 +25,7 @@ def stop_unfunded() -> int:
             continue
         for job in jobs:
             try:
-                request_stop(
-                    job, Reason.FUNDS_EXHAUSTED, actor=Actor.system("the credit ran out")
-                )
+                request_stop(job, Reason.FUNDS_EXHAUSTED, actor=Actor.system("the credit ran out"))
             except Conflict:
                 continue  # it ended by itself meanwhile
             stopped += 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from billing.actions.accounts import ensure_account
+from billing.actions.holds import release_hold, take_hold
+from billing.queries.prices import price_for
 from django.db import transaction
 
 from accounts.access import team_of
@@ -11,9 +14,6 @@ from accounts.actions import audit
 from accounts.actor import Actor
 from accounts.choices import ActorKind
 from accounts.models import Team
-from billing.actions.accounts import ensure_account
-from billing.actions.holds import release_hold, take_hold
-from billing.queries.prices import price_for
 from clusters.access import job_for
 from clusters.actions.launch_checks import JobRequest, check_launch
 from clusters.actions.locks import lock_workload
@@ -100,9 +100,7 @@ def launch(actor: Actor, request: JobRequest) -> Workload:
 def add_attempt(job: Workload, *, number: int) -> Attempt:
     """The intent to place `job` once more, under a name the engine will know it by."""
     short = job.public_id.removeprefix("job_")
-    return Attempt.objects.create(
-        workload=job, number=number, external_name=f"fg-{short}-{number}"
-    )
+    return Attempt.objects.create(workload=job, number=number, external_name=f"fg-{short}-{number}")
 
 
 def cancel(actor: Actor, job_id: str) -> Workload:

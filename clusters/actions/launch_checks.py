@@ -39,16 +39,15 @@ def check_launch(actor: Actor, request: JobRequest) -> Pool:
     pool = pools_of(actor).filter(slug=request.pool[:100].replace("\0", "")).first()
     if pool is None:
         problems["pool"] = "There is no such pool. Choose one of the list."
-    for name, problem in (
-        ("name", _check_name(request.name)),
-        ("command", _check_command(request.command)),
-        ("env", _check_env(request.env)),
-        ("gpus", _check_gpus(pool, request.gpus)),
-        ("environment", _check_environment(pool, request.environment)),
-        ("time_limit_seconds", _check_time_limit(pool, request.time_limit_seconds)),
-    ):
-        if problem:
-            problems[name] = problem
+    found = {
+        "name": _check_name(request.name),
+        "command": _check_command(request.command),
+        "env": _check_env(request.env),
+        "gpus": _check_gpus(pool, request.gpus),
+        "environment": _check_environment(pool, request.environment),
+        "time_limit_seconds": _check_time_limit(pool, request.time_limit_seconds),
+    }
+    problems |= {name: problem for name, problem in found.items() if problem}
     if problems or pool is None:
         raise InvalidInput(next(iter(problems.values())), fields=problems)
     return pool

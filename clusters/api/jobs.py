@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from billing.queries.usage import billed_us_of, cost_of
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -14,7 +15,6 @@ from rest_framework.views import APIView
 
 from accounts.api.base import actor_of
 from accounts.api.idempotency import once
-from billing.queries.usage import billed_us_of, cost_of
 from clusters.access import job_for, jobs_of
 from clusters.actions.jobs import RESOURCE_KIND, cancel, launch
 from clusters.actions.launch_checks import JobRequest
@@ -41,9 +41,7 @@ def render(jobs: Sequence[Workload]) -> list[dict[str, Any]]:
     keys = [job.pk for job in jobs]
     context = {
         "costs": cost_of(RESOURCE_KIND, keys),
-        "seconds": {
-            key: us / 1_000_000 for key, us in billed_us_of(RESOURCE_KIND, keys).items()
-        },
+        "seconds": {key: us / 1_000_000 for key, us in billed_us_of(RESOURCE_KIND, keys).items()},
         "positions": queue_positions(jobs),
     }
     data: list[dict[str, Any]] = list(JobSerializer(jobs, many=True, context=context).data)
@@ -126,9 +124,7 @@ class JobCancelView(APIView):
     def post(self, request: Request, job_id: str) -> Response:
         """Ask the job to stop: SIGTERM, the pool's grace, SIGKILL."""
         actor = actor_of(request)
-        return once(
-            request, actor, lambda: Response(render_one(cancel(actor, _clean(job_id))))
-        )
+        return once(request, actor, lambda: Response(render_one(cancel(actor, _clean(job_id)))))
 
 
 class JobLogsView(APIView):
@@ -142,9 +138,7 @@ class JobLogsView(APIView):
     def get(self, request: Request, job_id: str) -> Response:
         """Text from a byte offset, resumable."""
         offset = _offset(request.query_params.get("offset", "0"))
-        chunk = read_log(
-            job_for(actor_of(request), _clean(job_id)), offset=offset, limit=LOG_LIMIT
-        )
+        chunk = read_log(job_for(actor_of(request), _clean(job_id)), offset=offset, limit=LOG_LIMIT)
         return Response(
             {
                 "offset": chunk.offset,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from billing.queries.prices import list_prices
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.base import actor_of
-from billing.queries.prices import list_prices
 from clusters.access import pools_of
 from clusters.api.serializers import ErrorSerializer, PoolSerializer
 from clusters.queries.pools import with_counts

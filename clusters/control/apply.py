@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import transaction
-
 from billing.actions.holds import release_hold
 from billing.actions.metering import Resource, close_interval, open_interval
-from clusters.actions.locks import lock_workload
+from django.db import transaction
+
 from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.locks import lock_workload
 from clusters.actions.set_status import move_attempt, move_workload
 from clusters.backends.base import EndReason, Observation, Phase
 from clusters.choices import ENDINGS, REASON_OF_END, AttemptState, Reason, WorkloadStatus
@@ -19,7 +19,7 @@ from portal.lib.tasks import hint_on_commit
 
 
 def apply_observation(attempt: Attempt, seen: Observation) -> None:
-    """Move `attempt` to what was seen. Safe to repeat; an older or equal observation does nothing."""
+    """Move `attempt` to what was seen. Safe to repeat; what is known already does nothing."""
     if seen.phase == Phase.PENDING:
         return
     if attempt.state == AttemptState.RUNNING and seen.phase == Phase.RUNNING:
@@ -66,9 +66,7 @@ def _begin(attempt: Attempt, job: Workload, seen: Observation) -> None:
         return
     Workload.objects.filter(pk=job.pk).update(started_at=seen.started_at)
     job.started_at = seen.started_at
-    move_workload(
-        job, WorkloadStatus.RUNNING, Reason.RUNNING, attempt_number=attempt.number
-    )
+    move_workload(job, WorkloadStatus.RUNNING, Reason.RUNNING, attempt_number=attempt.number)
     open_interval(
         job.team.billing_account,
         sku_code=job.pool.sku_code,

@@ -32,9 +32,7 @@ class Workload(models.Model):
     command = models.TextField()
     env = models.JSONField(default=dict)
     time_limit_seconds = models.PositiveIntegerField()
-    status = models.CharField(
-        max_length=10, choices=WorkloadStatus, default=WorkloadStatus.QUEUED
-    )
+    status = models.CharField(max_length=10, choices=WorkloadStatus, default=WorkloadStatus.QUEUED)
     reason = models.CharField(max_length=24, choices=Reason, default=Reason.WAITING_FOR_GPUS)
     detail = models.CharField(max_length=500, blank=True, default="")
     stop_reason = models.CharField(max_length=24, choices=Reason, blank=True, default="")
@@ -64,9 +62,7 @@ class Attempt(Leasable):
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="attempts")
     number = models.PositiveIntegerField()
     external_name = models.CharField(max_length=80, unique=True)
-    state = models.CharField(
-        max_length=10, choices=AttemptState, default=AttemptState.INTENDED
-    )
+    state = models.CharField(max_length=10, choices=AttemptState, default=AttemptState.INTENDED)
     node = models.CharField(max_length=100, blank=True, default="")
     created_at = models.DateTimeField(default=clock.now, editable=False)
     placed_at = models.DateTimeField(null=True)
@@ -85,9 +81,7 @@ class Attempt(Leasable):
                 fields=["workload"], condition=~Q(state="ended"), name="attempt_one_live"
             ),
         ]
-        indexes = [
-            models.Index(fields=["state"], condition=~Q(state="ended"), name="attempt_live")
-        ]
+        indexes = [models.Index(fields=["state"], condition=~Q(state="ended"), name="attempt_live")]
 
 
 class WorkloadEvent(models.Model):

@@ -1,4 +1,4 @@
-"""Typed readers of environment variables; a secret may also lie in the file named by `<NAME>_FILE`."""
+"""Typed readers of environment variables; a secret may lie in the file `<NAME>_FILE` names."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """Errors our verbs raise, drawn in one tree; pages and the API turn them into answers.
 
-    PortalError
-    |- InvalidInput        400  a field is wrong; `fields` says which and why
-    |- NotSignedIn         401
-    |- InsufficientFunds   402
-    |- NotAllowed          403
-    |- NotFound            404  also for what belongs to somebody else
-    |- Conflict            409
-    |- TooMany             429
-    `- Unavailable         503
+PortalError
+|- InvalidInput        400  a field is wrong; `fields` says which and why
+|- NotSignedIn         401
+|- InsufficientFunds   402
+|- NotAllowed          403
+|- NotFound            404  also for what belongs to somebody else
+|- Conflict            409
+|- TooMany             429
+`- Unavailable         503
 """
 
 from __future__ import annotations

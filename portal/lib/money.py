@@ -28,9 +28,7 @@ def from_cents(cents: int) -> int:
 
 def to_cents(micros: int) -> int:
     """Micro-units to cents, half up: only for Stripe and for invoice totals."""
-    return int(
-        (Decimal(micros) / MICROS_PER_CENT).quantize(Decimal(1), rounding=ROUND_HALF_UP)
-    )
+    return int((Decimal(micros) / MICROS_PER_CENT).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def format_money(micros: int, *, digits: int = 2) -> str:

@@ -11,11 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from drf_spectacular.utils import extend_schema
-from rest_framework.permissions import AllowAny
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
+from django.views.decorators.csrf import csrf_exempt
 
 from clusters.models import Pool
 from portal.lib.rest import error_body
@@ -111,18 +107,9 @@ _PROBES: dict[str, Callable[[], str]] = {
 }
 
 
-@extend_schema(exclude=True)
-class ApiNotFoundView(APIView):
-    """Whatever else is asked of the API."""
-
-    permission_classes = (AllowAny,)
-    authentication_classes = ()
-
-    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
-        """Skip content negotiation's refusals: the answer is 404 in any case."""
-
-    def http_method_not_allowed(self, request: Request, *args: object, **kwargs: object) -> Response:
-        """Every method: nothing here."""
-        return Response(
-            error_body("not_found", "There is no such route. See /api/v1/docs."), status=404
-        )
+@csrf_exempt
+def api_not_found(_request: HttpRequest) -> JsonResponse:
+    """Whatever else is asked of the API, by whatever method."""
+    return JsonResponse(
+        error_body("not_found", "There is no such route. See /api/v1/docs."), status=404
+    )

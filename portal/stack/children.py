@@ -39,7 +39,7 @@ class Child:
 def leave_mark(folder: Path, name: str, pid: int) -> None:
     """Write down that `name` runs as `pid`, so that a later start can find it."""
     mark = {"pid": pid, "created": psutil.Process(pid).create_time()}
-    write_private(folder / f"{name}.pid", json.dumps(mark))
+    write_private(folder / f"{name}.pid", json.dumps(mark), durable=False)
 
 
 def remove_mark(folder: Path, name: str) -> None:

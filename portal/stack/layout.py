@@ -120,12 +120,16 @@ def _describe(stamp: dict[str, int]) -> str:
     return f"layout {stamp.get('layout')}, PostgreSQL {stamp.get('postgres')}"
 
 
-def write_private(path: Path, text: str) -> None:
-    """Put `text` into `path`, readable by its owner only, whole or not at all."""
+def write_private(path: Path, text: str, *, durable: bool = True) -> None:
+    """Put `text` into `path`, readable by its owner only, whole or not at all.
+
+    With `durable` it also outlives a loss of power.
+    """
     draft = path.with_name(f".{path.name}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)

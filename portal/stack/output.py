@@ -31,6 +31,7 @@ class Output:
 
     def __init__(self, folder: Path, names: list[str], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._shown = True
         self._folder = folder
         self._width = max(len(name) for name in [*names, "up"])
         self._coloured = self._stream.isatty() and "NO_COLOR" not in os.environ
@@ -57,12 +58,14 @@ class Output:
             file.close()
 
     def _show(self, text: str) -> None:
+        if not self._shown:
+            return
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (BrokenPipeError, OSError):
+        except OSError:
             # The terminal is gone; the files still have everything.
-            self._stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            self._shown = False
 
     def _file(self, name: str) -> _File:
         if name not in self._files:

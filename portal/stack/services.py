@@ -10,6 +10,7 @@ from collections.abc import Callable
 from portal.lib.env import env_str
 from portal.stack.children import Child
 from portal.stack.config import Config, Parts
+from portal.stack.jail import die_with_parent
 
 POSTGRES, VALKEY, SANDBOX = "postgres", "valkey", "stripe-sandbox"
 SETUP, ENVIRONMENTS = "setup", "environments"
@@ -43,7 +44,7 @@ def steps(parts: Parts, *, migrate: bool, environments: bool) -> list[Child]:
     command = _python("portal.stack.setup", *(["--migrate"] if migrate else []))
     children = [Child(SETUP, command, after=after, once=True)]
     if environments:
-        command = (sys.executable, "manage.py", "build_environments")
+        command = _run(sys.executable, "manage.py", "build_environments")
         children.append(Child(ENVIRONMENTS, command, once=True))
     return children
 
@@ -115,4 +116,9 @@ def _uvicorn(application: str, config: Config, port: int) -> tuple[str, ...]:
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", module, *arguments)
+    return _run(sys.executable, "-m", module, *arguments)
+
+
+def _run(*command: str) -> tuple[str, ...]:
+    # `kill -9` of the supervisor must leave none of them behind.
+    return tuple(die_with_parent(list(command)))

@@ -61,8 +61,8 @@ def _declare_lost(folder: Path) -> dict[str, Any]:
     proofs = [_modified(folder / name) for name in ("heartbeat", "log", "state.json")]
     ended = max(*proofs, state.get("started_at", 0.0))
     state.update(ended_at=ended, exit_code=None, reason=str(EndReason.NODE_LOST), detail=LOST)
-    watch.replace_file(str(folder / "state.json"), json.dumps(state).encode(), durable=True)
     (folder / "placement.json").unlink(missing_ok=True)
+    watch.replace_file(str(folder / "state.json"), json.dumps(state).encode(), durable=True)
     watch.remove_cgroups(spec["cgroups"])
     return state
 

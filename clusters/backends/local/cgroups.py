@@ -26,7 +26,7 @@ def create(name: str, limits: Limits, mount: Path = MOUNT) -> dict[str, str]:
 
 
 def _create_v1(name: str, limits: Limits, mount: Path) -> dict[str, str]:
-    settings = {
+    settings: dict[str, dict[str, int | str]] = {
         "memory": {"memory.limit_in_bytes": limits.memory_bytes},
         "pids": {"pids.max": limits.pids},
         "cpu": {
@@ -35,7 +35,7 @@ def _create_v1(name: str, limits: Limits, mount: Path) -> dict[str, str]:
         },
     }
     # Swap is a second door out of the memory limit, where the kernel counts it.
-    swap = {"memory.memsw.limit_in_bytes": limits.memory_bytes}
+    swap: dict[str, int | str] = {"memory.memsw.limit_in_bytes": limits.memory_bytes}
     made: dict[str, str] = {}
     for controller in V1_CONTROLLERS:
         folder = mount / controller / PARENT / name
@@ -77,7 +77,7 @@ def _quota(limits: Limits) -> int:
     return max(1000, int(limits.cpu_cores * PERIOD_MICROSECONDS))
 
 
-def _write(folder: Path, values: dict[str, int | str] | dict[str, int]) -> None:
+def _write(folder: Path, values: dict[str, int | str]) -> None:
     for name, value in values.items():
         # Not write_text: it would create a missing control file on a folder that is no cgroup.
         fd = os.open(folder / name, os.O_WRONLY)

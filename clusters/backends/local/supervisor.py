@@ -9,7 +9,9 @@ gone. `state.json` exists from just before the sandbox is started, so that no se
 ever runs the same attempt. One byte is written to the notify fd once the user's command runs.
 """
 
-# ruff: noqa: PTH  (pathlib costs 10 ms of the user's waiting time)
+# pathlib would cost 10 ms of the time a user waits for the start.
+# ruff: noqa: PTH100, PTH108, PTH110, PTH123
+
 from __future__ import annotations
 
 import fcntl
@@ -23,6 +25,8 @@ import time
 sys.path.insert(0, os.path.abspath(__file__).rsplit("/", 4)[0])
 
 from clusters.backends.local import confine, watch
+from clusters.backends.local.inner import Inner
+from clusters.backends.local.joblog import JobLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,13 +49,11 @@ class Supervisor:
         self.handlers: dict[int, Callable[[], None]] = {}
         self.poller = select.poll()
         self.state: dict[str, Any] = {"supervisor": watch.identity(os.getpid())}
-        self.log_fd = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.log_room: int = plan["log_bytes"]
-        self.log_full = False
+        self.log = JobLog(plan["log_bytes"])
         self.child = 0
         self.exit_status: int | None = None
-        self.inner: int | None = None
-        self.inner_fd: int | None = None
+        self.inner: Inner | None = None
+        self.status = b""
         self.reason = ""
         self.detail = ""
         self.killed = False
@@ -105,10 +107,8 @@ class Supervisor:
 
     def watch_control(self) -> None:
         """Listen for stop requests: the file `stop` is the request, the FIFO only wakes us."""
-        try:
+        if not os.path.exists("control"):
             os.mkfifo("control", 0o600)
-        except FileExistsError:
-            pass
         self.control_fd = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.listen(self.control_fd, self.on_control)
         self.heed_stop()
@@ -128,7 +128,7 @@ class Supervisor:
     def on_output(self) -> None:
         data = self.read(self.output_fd, CHUNK_BYTES)
         if data:
-            self.append_log(data)
+            self.log.append(data)
 
     def read(self, fd: int, size: int) -> bytes | None:
         """What is in the pipe now; None when nothing is; b"" (and no more polling) at its end."""
@@ -140,32 +140,14 @@ class Supervisor:
             self.ignore(fd)
         return data
 
-    def append_log(self, data: bytes) -> None:
-        """Write to the log up to its ceiling, then one notice; a full disk drops, never blocks."""
-        if self.log_full:
-            return
-        kept = data[: self.log_room]
-        if len(kept) < len(data):
-            self.log_full = True
-            kept += (
-                f"\n[FastGPU: this log reached its limit of {self.plan['log_bytes']} bytes; "
-                "further output is dropped]\n"
-            ).encode()
-        else:
-            self.log_room -= len(kept)
-        try:
-            while kept:
-                kept = kept[os.write(self.log_fd, kept) :]
-        except OSError as error:
-            self.log_full = True
-            self.detail = self.detail or f"the log could not be written: {error.strerror}"
-
     def on_start(self) -> None:
         if not self.read(self.start_fd, 1) or "started_at" in self.state:
             return
+        # bwrap wrote it before it let the command begin.
+        self.on_status()
         now = time.time()
         self.state["started_at"] = now
-        self.state["inner_pid"] = self.inner
+        self.state["inner_pid"] = self.inner.pid if self.inner else None
         self.time_up = time.monotonic() + self.plan["time_limit_seconds"]
         self.save(durable=False)
         self.notify()
@@ -173,29 +155,30 @@ class Supervisor:
     def notify(self) -> None:
         """Tell the process that submitted; it may be gone, which is no matter of ours."""
         if self.notify_fd is not None:
+            notify_fd, self.notify_fd = self.notify_fd, None
             try:
-                os.write(self.notify_fd, b"+")
+                os.write(notify_fd, b"+")
             except BrokenPipeError:
-                pass
-            os.close(self.notify_fd)
-            self.notify_fd = None
+                return
+            finally:
+                os.close(notify_fd)
 
     def on_status(self) -> None:
+        """Learn the first process inside; bwrap writes its line in pieces."""
         data = self.read(self.status_fd, 4096)
         if data and self.inner is None:
-            document = json.loads(data.splitlines()[0])
-            if "child-pid" in document:
-                self.set_inner(document["child-pid"])
+            self.status += data
+            line, newline, _ = self.status.partition(b"\n")
+            if newline:
+                self.set_inner(json.loads(line)["child-pid"])
 
     def set_inner(self, pid: int) -> None:
-        """Remember the first process inside; by pidfd, so that no recycled pid is ever hit."""
-        self.inner = pid
         try:
-            self.inner_fd = os.pidfd_open(pid)
+            self.inner = Inner(pid, sandboxed=self.plan["sandboxed"])
         except ProcessLookupError:
             return
         if self.killed:
-            self.kill()
+            self.inner.kill()
 
     def on_exit(self) -> None:
         _, self.exit_status = os.waitpid(self.child, 0)
@@ -220,8 +203,8 @@ class Supervisor:
         if self.reason and not self.killed:
             if now >= self.kill_at:
                 self.kill()
-            elif self.inner is not None and not watch.descendants(self.inner):
-                self.signal_inner(signal.SIGCONT)
+            elif self.inner is not None and self.inner.is_alone():
+                self.inner.resume()
         elif not self.reason and self.time_up is not None and now >= self.time_up:
             limit = self.plan["time_limit_seconds"]
             self.end(
@@ -237,51 +220,31 @@ class Supervisor:
     def check_disk(self) -> None:
         if self.killed:
             return
-        held = watch.unlinked_bytes(self.inner, "home") if self.inner else 0
+        held = watch.unlinked_bytes(self.inner.pid, "home") if self.inner else 0
         limit = self.plan["disk_bytes"]
         if held + watch.usage_bytes("home", limit) >= limit:
             self.end("disk_full", f"used its whole disk space of {limit} bytes", 0)
 
     def end(self, reason: str, detail: str, grace: float) -> None:
         """Begin to end the attempt: SIGTERM inside now, SIGKILL after `grace` seconds."""
+        if self.exit_status is not None:
+            return
         now = time.monotonic()
         if self.reason:
             self.kill_at = min(self.kill_at, now + grace)
         else:
             self.reason, self.detail, self.kill_at = reason, detail, now + grace
             if self.child and grace > 0 and self.inner is not None:
-                self.terminate(self.inner)
+                self.inner.terminate()
         if self.child and (now >= self.kill_at or "started_at" not in self.state):
             self.kill()
 
-    def terminate(self, inner: int) -> None:
-        """SIGTERM to every process inside but the first.
-
-        The first one is our own shell. It is held, because its end is the end of the pid
-        namespace, and children that still save their work would die with it.
-        """
-        self.signal_inner(signal.SIGSTOP)
-        for pid in watch.descendants(inner):
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
-
-    def signal_inner(self, number: signal.Signals) -> None:
-        if self.inner_fd is not None:
-            try:
-                signal.pidfd_send_signal(self.inner_fd, number)
-            except ProcessLookupError:
-                return
-
     def kill(self) -> None:
-        """SIGKILL the first process inside, and with it the kernel kills its pid namespace."""
+        """Kill all of it; before the first process inside is known, bwrap, which takes it along."""
         self.killed = True
-        if self.inner_fd is not None:
-            if not self.plan["sandboxed"] and self.inner is not None:
-                watch.kill_all(watch.descendants(self.inner))
-            self.signal_inner(signal.SIGKILL)
-        elif self.inner is None:
+        if self.inner is not None:
+            self.inner.kill()
+        else:
             os.kill(self.child, signal.SIGKILL)
 
     def drain(self) -> None:
@@ -292,7 +255,7 @@ class Supervisor:
             data = self.read(self.output_fd, CHUNK_BYTES)
             if not data:
                 break
-            self.append_log(data)
+            self.log.append(data)
 
     def finish(self) -> None:
         """Name the reason, write the end and leave nothing behind but the folder."""
@@ -306,20 +269,19 @@ class Supervisor:
                 self.reason, self.detail = self.judge(code)
         ended = max(time.time(), self.state.get("started_at", 0.0))
         self.state.update(ended_at=ended, reason=self.reason, detail=self.detail)
+        os.unlink("placement.json")
         self.save(durable=True)
         self.notify()
-        os.unlink("placement.json")
         watch.remove_cgroups(self.plan["cgroups"])
 
     def judge(self, code: int) -> tuple[str, str]:
         """Reason and detail of an end that was not ours, by exit code and counters."""
         if "started_at" not in self.state:
             self.state["exit_code"] = self.state["signal"] = None
-            with open("log", "rb") as log:
-                tail = log.read()[-500:].decode(errors="replace").strip()
+            tail = self.log.tail(500)
             return "start_failed", tail or f"the sandbox ended at once with status {code}"
         if code == 0:
-            return "completed", self.detail
+            return "completed", self.log.problem
         if watch.oom_kills(self.plan["cgroups"]):
             limit = self.plan["memory_bytes"]
             return "out_of_memory", f"used its whole memory of {limit} bytes"
@@ -360,7 +322,7 @@ def main(folder: str, notify_fd: int | None) -> int:
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if notify_fd is not None:
-        os.set_inheritable(notify_fd, False)
+        os.set_inheritable(notify_fd, False)  # noqa: FBT003
     with open("spec.json", "rb") as file:
         plan = json.load(file)
     Supervisor(plan, notify_fd).run()

@@ -53,9 +53,19 @@ class Command(BaseCommand):
         self._run([python, "-m", "venv", "--without-pip", str(fresh)])
         self._run(
             [
-                sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check",
-                "--python", str(fresh / "bin/python"),
-                "install", "--require-hashes", "--only-binary", ":all:", "-r", str(lock),
+                sys.executable,
+                "-m",
+                "pip",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--python",
+                str(fresh / "bin/python"),
+                "install",
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "-r",
+                str(lock),
             ]
         )
         (fresh / STAMP).write_text(digest)

@@ -1,0 +1,226 @@
+"""/api/v1/jobs and /pools as a developer meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from billing.models import Hold
+from clusters.backends.base import EndReason
+from clusters.models import Attempt, Workload
+from clusters.tasks import drive_pool, sweep
+from tests.conftest import Engine
+
+BODY: dict[str, Any] = {
+    "name": "digits",
+    "pool": "a100",
+    "gpus": 1,
+    "environment": "python-data",
+    "command": "python train.py",
+    "env": {"EPOCHS": "3"},
+    "time_limit_seconds": 600,
+}
+
+
+def post(api: APIClient, **changes: Any) -> Any:
+    return api.post("/api/v1/jobs", {**BODY, **changes}, format="json")
+
+
+def test_a_launch_answers_201_with_the_job(api: APIClient, engine: Engine) -> None:
+    answer = post(api)
+    assert answer.status_code == 201
+    job = answer.json()
+    assert job["status"] == "queued"
+    assert job["queue_position"] == 1
+    assert job["price_micros_per_gpu_hour"] == 2_100_000
+    assert job["env"] == {"EPOCHS": "3"}
+
+
+def test_its_cost_is_price_times_seconds(api: APIClient, engine: Engine) -> None:
+    job = post(api, gpus=2).json()
+    drive_pool(engine.pool.pk)
+    engine.backend.end(Attempt.objects.get().external_name, EndReason.COMPLETED)
+    sweep()
+    seen = api.get(f"/api/v1/jobs/{job['id']}").json()
+    microseconds = round(seen["billed_seconds"] * 1_000_000)
+    assert seen["status"] == "succeeded"
+    assert seen["cost_micros"] == 2_100_000 * 2 * microseconds // 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("gpus", 0),
+        ("gpus", -1),
+        ("gpus", 99),
+        ("gpus", "two"),
+        ("gpus", True),
+        ("gpus", 10**30),
+        ("gpus", None),
+        ("pool", "no-such-pool"),
+        ("pool", ""),
+        ("pool", "a\0b"),
+        ("command", ""),
+        ("command", "   "),
+        ("command", "x" * 200_000),
+        ("command", "echo a\0b"),
+        ("command", 7),
+        ("command", "\ud800"),
+        ("name", ""),
+        ("name", "<b>bold</b>"),
+        ("name", "x" * 101),
+        ("name", "a\0b"),
+        ("environment", "no-such"),
+        ("time_limit_seconds", 365 * 24 * 3600),
+        ("time_limit_seconds", 0),
+        ("time_limit_seconds", -5),
+        ("time_limit_seconds", 1.5),
+        ("env", {"A B": "1"}),
+        ("env", {"A": "nul\0"}),
+        ("env", {"FASTGPU_RUN_ID": "x"}),
+        ("env", ["A=1"]),
+        ("env", {"A": 1}),
+    ],
+)
+def test_bad_input_names_its_field_and_makes_nothing(
+    api: APIClient, engine: Engine, field: str, value: Any
+) -> None:
+    answer = post(api, **{field: value})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert set(error) == {"code", "message", "fields"}
+    assert any(name.split(".")[0] == field for name in error["fields"])
+    assert not Workload.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_several_wrong_fields_are_all_named(api: APIClient, engine: Engine) -> None:
+    fields = post(api, name="<i>", command="", gpus=50).json()["error"]["fields"]
+    assert {"name", "command", "gpus"} <= set(fields)
+
+
+def test_no_funds_is_402_and_makes_nothing(api: APIClient, engine: Engine) -> None:
+    for _ in range(5):
+        assert post(api, gpus=4, time_limit_seconds=3600).status_code == 201
+    answer = post(api, gpus=4, time_limit_seconds=3600)
+    assert answer.status_code == 402
+    assert answer.json()["error"]["code"] == "insufficient_funds"
+    assert Workload.objects.count() == 5
+
+
+def test_a_malformed_body_is_400(api: APIClient, engine: Engine) -> None:
+    answer = api.post("/api/v1/jobs", b'{"name": ', content_type="application/json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b'"x"', b"null", b"\xff\xfe"])
+def test_a_body_of_another_shape_is_400(api: APIClient, engine: Engine, body: bytes) -> None:
+    answer = api.post("/api/v1/jobs", body, content_type="application/json")
+    assert answer.status_code == 400
+    assert "error" in answer.json()
+
+
+def test_a_wrong_method_is_405_in_our_shape(api: APIClient, engine: Engine) -> None:
+    answer = api.delete("/api/v1/jobs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+
+
+def test_an_unknown_route_is_404_in_our_shape(api: APIClient, db: None) -> None:
+    answer = api.get("/api/v1/nothing")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_another_teams_job_is_404(
+    api: APIClient, engine: Engine, charlie: User, api_of: Callable[[User], APIClient]
+) -> None:
+    job = post(api).json()["id"]
+    stranger = api_of(charlie)
+    assert stranger.get(f"/api/v1/jobs/{job}").status_code == 404
+    assert stranger.post(f"/api/v1/jobs/{job}/cancel").status_code == 404
+    assert stranger.get(f"/api/v1/jobs/{job}/logs").status_code == 404
+    assert stranger.get("/api/v1/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer nonsense", "Basic abc", "Bearer ü"])
+def test_without_a_key_it_is_401(db: None, header: str) -> None:
+    answer = APIClient().get("/api/v1/jobs", HTTP_AUTHORIZATION=header)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "not_signed_in")
+
+
+def test_the_same_idempotency_key_launches_once(api: APIClient, engine: Engine) -> None:
+    first = api.post("/api/v1/jobs", BODY, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    second = api.post("/api/v1/jobs", BODY, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert first.json() == second.json()
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert Workload.objects.count() == 1
+
+
+def test_the_same_key_for_another_request_is_409(api: APIClient, engine: Engine) -> None:
+    api.post("/api/v1/jobs", BODY, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    other = api.post("/api/v1/jobs", {**BODY, "gpus": 2}, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert other.status_code == 409
+
+
+def test_a_refusal_is_not_remembered(api: APIClient, engine: Engine) -> None:
+    api.post("/api/v1/jobs", {**BODY, "gpus": 0}, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    again = api.post("/api/v1/jobs", BODY, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert again.status_code == 201
+
+
+def test_the_list_filters_by_status_and_pages(api: APIClient, engine: Engine) -> None:
+    ids = [post(api, time_limit_seconds=60).json()["id"] for _ in range(3)]
+    listed = api.get("/api/v1/jobs?status=queued").json()["jobs"]
+    assert [job["id"] for job in listed] == ids[::-1]
+    assert api.get("/api/v1/jobs?status=running").json()["jobs"] == []
+    assert api.get("/api/v1/jobs?status=nonsense").status_code == 400
+    older = api.get(f"/api/v1/jobs?before={ids[2]}").json()["jobs"]
+    assert [job["id"] for job in older] == ids[1::-1]
+
+
+def test_the_log_is_read_by_offset(api: APIClient, engine: Engine) -> None:
+    job = post(api).json()["id"]
+    drive_pool(engine.pool.pk)
+    name = Attempt.objects.get().external_name
+    engine.backend.logs[name] = b"one\ntwo\n"
+    first = api.get(f"/api/v1/jobs/{job}/logs?offset=4").json()
+    assert first == {"offset": 4, "next_offset": 8, "complete": False, "text": "two\n"}
+    engine.backend.end(name, EndReason.COMPLETED)
+    sweep()
+    assert api.get(f"/api/v1/jobs/{job}/logs?offset=8").json()["complete"] is True
+
+
+@pytest.mark.parametrize("offset", ["-1", "x", "1.5", "9" * 30])
+def test_a_bad_offset_is_400(api: APIClient, engine: Engine, offset: str) -> None:
+    job = post(api).json()["id"]
+    assert api.get(f"/api/v1/jobs/{job}/logs?offset={offset}").status_code == 400
+
+
+def test_pools_show_price_and_what_is_free(api: APIClient, engine: Engine) -> None:
+    post(api, gpus=3)
+    drive_pool(engine.pool.pk)
+    shown = api.get("/api/v1/pools").json()
+    assert [(p["slug"], p["gpus"], p["gpus_free"], p["price_micros_per_gpu_hour"]) for p in shown] == [
+        ("a100", 4, 1, 2_100_000)
+    ]
+
+
+def test_cancelling_an_ended_job_is_409(api: APIClient, engine: Engine) -> None:
+    job = post(api).json()["id"]
+    assert api.post(f"/api/v1/jobs/{job}/cancel").json()["status"] == "cancelled"
+    assert api.post(f"/api/v1/jobs/{job}/cancel").status_code == 409
+
+
+def test_the_list_costs_the_same_queries_for_1_and_20_jobs(
+    api: APIClient, engine: Engine, django_assert_num_queries: Any
+) -> None:
+    post(api, time_limit_seconds=60)
+    with django_assert_num_queries(8) as one:
+        api.get("/api/v1/jobs")
+    for _ in range(19):
+        post(api, time_limit_seconds=60)
+    with django_assert_num_queries(len(one)):
+        api.get("/api/v1/jobs")

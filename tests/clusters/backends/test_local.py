@@ -1,0 +1,334 @@
+"""The local backend on real bubblewrap: the contract, and what only it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clusters.backends.base import EndReason, LaunchRefused, LocalSettings, Phase
+from clusters.backends.local import gpus
+from clusters.backends.local.backend import LocalBackend
+from tests.contracts.backend import (
+    BackendContract,
+    ended,
+    log_holds,
+    log_of,
+    make_spec,
+    run,
+    wait_for,
+)
+
+UID_BASE = 210_000
+AS_ROOT = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
+SUBMIT = """
+import sys, time
+from pathlib import Path
+from clusters.backends.base import LocalSettings
+from clusters.backends.local.backend import LocalBackend
+from tests.contracts.backend import make_spec
+root = Path(sys.argv[1])
+backend = LocalBackend(LocalSettings(root / "local", root / "environments", 2, False, 210000))
+backend.submit(make_spec("echo begun; sleep 2; echo finished", name="fg-orphan"))
+print("submitted", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder below a 0700 one, as VAR_DIR under /root is."""
+    top = Path(tempfile.mkdtemp(prefix="fastgpu-test-"))
+    assert stat.S_IMODE(top.stat().st_mode) == 0o700
+    yield top
+    shutil.rmtree(top)
+
+
+def settings_of(root: Path, *, allow_insecure: bool = False) -> LocalSettings:
+    """Settings with everything below `root`."""
+    return LocalSettings(
+        root=root / "local",
+        environments=root / "environments",
+        virtual_gpus=2,
+        allow_insecure=allow_insecure,
+        uid_base=UID_BASE,
+    )
+
+
+@pytest.fixture
+def backend(root: Path) -> Iterator[LocalBackend]:
+    """A local backend whose attempts are all ended afterwards."""
+    made = LocalBackend(settings_of(root))
+    yield made
+    attempts = root / "local" / "attempts"
+    names = [folder.name for folder in attempts.iterdir()] if attempts.is_dir() else []
+    for name in names:
+        made.stop(name, grace_seconds=0)
+    wait_for(lambda: all(o.phase is Phase.ENDED for o in made.observe(names).values()))
+
+
+def state_of(root: Path, name: str) -> dict[str, object]:
+    """The supervisor's state.json."""
+    loaded: dict[str, object] = json.loads(
+        (root / "local" / "attempts" / name / "state.json").read_text()
+    )
+    return loaded
+
+
+@pytest.mark.sandbox
+class TestLocalBackend(BackendContract):
+    """The contract."""
+
+
+@pytest.mark.sandbox
+class TestIsolation:
+    """What the sandbox shows and allows."""
+
+    def test_no_file_of_the_portal_is_seen(self, backend: LocalBackend, root: Path) -> None:
+        secret = root / "secrets.json"
+        secret.write_text("hidden")
+        spec = make_spec(f"cat {secret}; ls {root} /root /var/lib /mnt /etc/shadow; echo checked")
+        run(backend, spec)
+        log = log_of(backend, spec.external_name)
+        assert b"checked" in log
+        assert b"hidden" not in log
+        assert log.count(b"No such file") == 6
+
+    def test_no_process_of_the_portal_is_seen(self, backend: LocalBackend) -> None:
+        spec = make_spec("for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done")
+        run(backend, spec)
+        lines = [line for line in log_of(backend, spec.external_name).splitlines() if line]
+        assert all(line.startswith((b"/bin/sh", b"bash", b"tr")) for line in lines), lines
+
+    def test_no_network_but_an_own_loopback(self, backend: LocalBackend) -> None:
+        spec = make_spec("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '")
+        run(backend, spec)
+        assert log_of(backend, spec.external_name) == b"lo\n"
+
+    def test_network_is_the_hosts_when_allowed(self, backend: LocalBackend) -> None:
+        spec = make_spec("readlink /proc/self/ns/net", network=True)
+        run(backend, spec)
+        mine = os.readlink("/proc/self/ns/net").encode()  # noqa: PTH115 (a magic link's text)
+        assert log_of(backend, spec.external_name).strip() == mine
+
+    def test_another_teams_home_is_not_there(self, backend: LocalBackend) -> None:
+        first = make_spec("echo mine > secret; chmod 777 secret", team=1)
+        run(backend, first)
+        second = make_spec(f"find / -name secret 2>/dev/null | grep -v ^/proc; "
+                           f"ls /home; ls / | grep -c {first.external_name}", team=2)  # fmt: skip
+        run(backend, second)
+        assert log_of(backend, second.external_name) == b"run\n0\n"
+
+    def test_system_is_read_only(self, backend: LocalBackend) -> None:
+        spec = make_spec(
+            "for d in / /usr /etc /dev /run/fastgpu; do touch $d/x && echo wrote; done"
+        )
+        run(backend, spec)
+        assert b"wrote" not in log_of(backend, spec.external_name)
+
+    def test_no_rights_are_left(self, backend: LocalBackend) -> None:
+        spec = make_spec("grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; unshare -U true")
+        end = run(backend, spec)
+        log = log_of(backend, spec.external_name).split()
+        assert log[:6] == [b"CapEff:", b"0" * 16, b"CapBnd:", b"0" * 16, b"NoNewPrivs:", b"1"]
+        assert end.exit_code == 1
+
+    def test_no_file_descriptor_leaks_in(self, backend: LocalBackend) -> None:
+        spec = make_spec(
+            "exec python3 -c 'import os; print(sorted(os.listdir(\"/proc/self/fd\")))'"
+        )
+        run(backend, spec)
+        assert log_of(backend, spec.external_name) == b"['0', '1', '2', '3']\n"
+
+    @needs_root
+    def test_uid_is_the_teams(self, backend: LocalBackend, root: Path) -> None:
+        spec = make_spec("id -u; sleep 60", team=42)
+        backend.submit(spec)
+        log_holds(backend, spec.external_name, f"{UID_BASE + 42}\n".encode())
+        inner = state_of(root, spec.external_name)["inner_pid"]
+        assert Path(f"/proc/{inner}").stat().st_uid == UID_BASE + 42
+        assert (root / "local/attempts" / spec.external_name / "home").stat().st_uid == 210_042
+
+    def test_deleted_open_files_count_as_disk(self, backend: LocalBackend) -> None:
+        spec = make_spec(
+            'for i in 3 4 5 6 7 8; do eval "exec $i>f$i"; rm f$i; '
+            "head -c 8M /dev/zero >&$i; done; sleep 60"
+        )
+        assert run(backend, spec).reason is EndReason.DISK_FULL
+
+    def test_tmp_is_limited(self, backend: LocalBackend) -> None:
+        spec = make_spec(
+            "for i in 1 2 3 4 5; do head -c 20M /dev/zero > /tmp/$i; echo code $?; done"
+        )
+        run(backend, spec)
+        assert b"code 1\n" in log_of(backend, spec.external_name)
+
+
+@pytest.mark.sandbox
+class TestSurvival:
+    """What happens when processes of the portal or of the attempt die."""
+
+    def test_attempt_survives_the_killing_of_its_submitter(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        portal = subprocess.Popen(
+            [sys.executable, "-c", SUBMIT, str(root)],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            cwd=Path(__file__).parents[3],
+        )
+        assert portal.stdout is not None
+        assert portal.stdout.readline() == b"submitted\n"
+        os.killpg(portal.pid, signal.SIGKILL)
+        portal.wait()
+        portal.stdout.close()
+        end = ended(backend, "fg-orphan")
+        assert end.reason is EndReason.COMPLETED
+        assert log_of(backend, "fg-orphan") == b"begun\nfinished\n"
+
+    def test_killed_supervisor_is_node_lost_and_takes_the_attempt_along(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        spec = make_spec("echo begun; sleep 60")
+        started = backend.submit(spec)
+        log_holds(backend, spec.external_name, b"begun\n")
+        state = state_of(root, spec.external_name)
+        supervisor = state["supervisor"]
+        assert isinstance(supervisor, dict)
+        os.kill(supervisor["pid"], signal.SIGKILL)
+        end = ended(backend, spec.external_name)
+        assert end.reason is EndReason.NODE_LOST
+        assert end.started_at == started.started_at
+        assert end.ended_at is not None
+        assert end.ended_at.timestamp() <= time.time()
+        wait_for(lambda: not Path(f"/proc/{state['inner_pid']}").exists())
+        assert backend.submit(spec) == end
+
+    def test_half_made_attempt_is_absent_and_then_started_once(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        spec = make_spec("echo once")
+        (root / "local" / "attempts" / spec.external_name).mkdir(parents=True)
+        assert backend.observe([spec.external_name]) == {}
+        assert run(backend, spec).reason is EndReason.COMPLETED
+        assert log_of(backend, spec.external_name) == b"once\n"
+
+    def test_stop_before_the_start_never_runs(self, backend: LocalBackend, root: Path) -> None:
+        spec = make_spec("echo ran")
+        (root / "local" / "attempts" / spec.external_name).mkdir(parents=True)
+        backend.stop(spec.external_name, grace_seconds=5)
+        assert run(backend, spec).reason is EndReason.STOPPED
+        assert log_of(backend, spec.external_name) == b""
+
+    def test_nothing_is_left_but_the_folder(self, backend: LocalBackend, root: Path) -> None:
+        spec = make_spec("sleep 60 & disown; echo begun")
+        run(backend, spec)
+        folder = root / "local" / "attempts" / spec.external_name
+        groups = json.loads((folder / "spec.json").read_text())["cgroups"]
+        assert not (folder / "placement.json").exists()
+        wait_for(lambda: not any(Path(path).exists() for path in groups.values()))
+
+    def test_placement_names_the_live_supervisor(self, backend: LocalBackend, root: Path) -> None:
+        spec = make_spec("sleep 60")
+        backend.submit(spec)
+        folder = root / "local" / "attempts" / spec.external_name
+        placement = json.loads((folder / "placement.json").read_text())
+        assert placement["supervisor"] == state_of(root, spec.external_name)["supervisor"]
+        assert placement["external_name"] == spec.external_name
+        assert Path(f"/proc/{placement['supervisor']['pid']}").exists()
+
+    def test_sandbox_that_cannot_start_says_why(self, backend: LocalBackend, root: Path) -> None:
+        folder = root / "environments" / "odd" / "bin"
+        folder.mkdir(parents=True)
+        (folder / "python").write_bytes(b"")
+        spec = make_spec("true", environment="odd", env={"PATH": "/nowhere"})
+        assert run(backend, spec).reason is EndReason.USER_ERROR
+
+
+@pytest.mark.sandbox
+class TestEnvironments:
+    """Prefixes with a Python of their own."""
+
+    def test_venv_python_and_its_modules_work(self, backend: LocalBackend, root: Path) -> None:
+        prefix = root / "environments" / "lab"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
+        site = next((prefix / "lib").glob("python3*/site-packages"))
+        (site / "lab_module.py").write_text("print('in the lab')")
+        spec = make_spec(
+            "python -m lab_module; python -c 'import sys, ssl; print(sys.prefix)'",
+            environment="lab",
+        )
+        run(backend, spec)
+        log = log_of(backend, spec.external_name)
+        assert log == b"in the lab\n/opt/environments/lab\n"
+
+    @pytest.mark.parametrize("slug", ["../x", "/etc", "a/b", ".."])
+    def test_slug_is_no_path(self, backend: LocalBackend, slug: str) -> None:
+        with pytest.raises(LaunchRefused):
+            backend.submit(make_spec("true", environment=slug))
+
+
+class TestWithoutBubblewrap:
+    """A machine that cannot sandbox."""
+
+    @pytest.fixture(autouse=True)
+    def _no_bwrap(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+    def test_it_refuses_and_says_how_to_mend(self, root: Path) -> None:
+        backend = LocalBackend(settings_of(root))
+        health = backend.health()
+        assert not health.may_start
+        assert health.isolation == "none"
+        assert "apt-get install bubblewrap" in health.detail
+        with pytest.raises(LaunchRefused, match="bubblewrap"):
+            backend.submit(make_spec("true"))
+
+    def test_insecure_runs_and_says_so(self, root: Path) -> None:
+        backend = LocalBackend(settings_of(root, allow_insecure=True))
+        assert backend.health().isolation == "none (insecure)"
+        spec = make_spec("echo here; exit 4")
+        end = run(backend, spec)
+        assert (end.reason, end.exit_code) == (EndReason.USER_ERROR, 4)
+        assert log_of(backend, spec.external_name) == b"here\n"
+
+
+def test_virtual_gpus_are_stable_and_say_what_they_are(tmp_path: Path) -> None:
+    first = [gpu.description for gpu in gpus.virtual(tmp_path, 4)]
+    assert first == [gpu.description for gpu in gpus.virtual(tmp_path, 4)]
+    assert {gpu.model for gpu in first} == {"NVIDIA A100-SXM4-40GB (virtual)"}
+    assert all(gpu.is_virtual and gpu.uuid.startswith("GPU-virtual-") for gpu in first)
+
+
+def test_gpu_of_another_machine_is_refused(root: Path) -> None:
+    from dataclasses import replace
+
+    spec = replace(make_spec("true"), gpu_uuids=("GPU-elsewhere",))
+    with pytest.raises(LaunchRefused, match="GPU-elsewhere"):
+        LocalBackend(settings_of(root)).submit(spec)
+
+
+@pytest.mark.sandbox
+def test_a_thousand_attempts_are_observed_in_a_moment(backend: LocalBackend, root: Path) -> None:
+    spec = make_spec("true")
+    run(backend, spec)
+    attempts = root / "local" / "attempts"
+    for index in range(1000):
+        folder = attempts / f"copy-{index}"
+        folder.mkdir()
+        shutil.copy(attempts / spec.external_name / "state.json", folder / "state.json")
+    begun = time.perf_counter()
+    seen = backend.observe(f"copy-{index}" for index in range(1000))
+    assert len(seen) == 1000
+    assert time.perf_counter() - begun < 1.0

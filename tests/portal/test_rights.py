@@ -1,0 +1,162 @@
+"""The rights matrix: every route and socket x every role x own or other team's object.
+
+`tests/rights.csv` is the reviewed table. Each route of the URL conf and each WebSocket route must
+have a row per method; what the product answers must be what the row says. A route without a row
+fails, and so does a row without a route.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.db import database_sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.access import actor_of_user
+from accounts.actions.teams import create_api_key
+from accounts.models import Membership, Team, User
+from billing.actions.invoices import refresh_draft
+from billing.models import BillingAccount, Invoice
+from clusters.actions.jobs import launch
+from clusters.actions.launch_checks import JobRequest
+from clusters.models import Attempt, Workload
+from clusters.routing import websocket_urlpatterns
+from clusters.tasks import drive_pool
+from portal.asgi import application
+from portal.lib import clock
+from tests.conftest import Engine
+
+TABLE = Path(__file__).resolve().parents[1] / "rights.csv"
+ROLES = ["anonymous", "stranger", "member", "owner", "staff", "api_key", "api_key_stranger"]
+# Django admin and allauth check their own routes; ours are looked at one by one.
+PREFIXES_OF_OTHERS = ("admin/", "account/")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the status each role gets. `own` rows act on alice's objects."""
+
+    route: str
+    method: str
+    statuses: dict[str, str]
+
+
+def rows() -> list[Row]:
+    """The table."""
+    with TABLE.open(newline="") as stream:
+        lines = csv.DictReader(line for line in stream if not line.startswith("#"))
+        return [
+            Row(line["route"], line["method"], {role: line[role] for role in ROLES})
+            for line in lines
+        ]
+
+
+def routes() -> Iterator[str]:
+    """Every route of ours, as Django writes it, and every socket as `ws:...`."""
+
+    def walk(patterns: list[Any], prefix: str) -> Iterator[str]:
+        for pattern in patterns:
+            route = prefix + str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                yield from walk(pattern.url_patterns, route)
+            elif isinstance(pattern, URLPattern):
+                yield route
+
+    for route in walk(get_resolver().url_patterns, ""):
+        if not route.startswith(PREFIXES_OF_OTHERS):
+            yield route
+    for pattern in websocket_urlpatterns:
+        yield f"ws:{pattern.pattern}"
+
+
+def test_every_route_has_a_row() -> None:
+    assert {row.route for row in rows()} == set(routes())
+
+
+@dataclass
+class World:
+    """Alice's objects, whose ids the routes are filled with, and a client per role."""
+
+    clients: dict[str, Client]
+    people: dict[str, User]
+    ids: dict[str, str]
+
+
+@pytest.fixture
+def world(
+    alice: User, bob: User, charlie: User, dora: User, team: Team, engine: Engine
+) -> World:
+    actor = actor_of_user(alice)
+    request = JobRequest(
+        name="digits", pool="a100", gpus=1, command="true", time_limit_seconds=600
+    )
+    job = launch(actor, request)
+    drive_pool(engine.pool.pk)
+    engine.backend.files[Attempt.objects.get(workload=job).external_name] = {"model.bin": b"x"}
+    account = BillingAccount.objects.get(team=team)
+    refresh_draft(account, at=clock.now())
+    key, _ = create_api_key(actor, name="another")
+    people = {"stranger": charlie, "member": bob, "owner": alice, "staff": dora}
+    clients = {"anonymous": Client()}
+    for role, user in people.items():
+        clients[role] = Client()
+        clients[role].force_login(user)
+    for role, user in (("api_key", alice), ("api_key_stranger", charlie)):
+        secret = create_api_key(actor_of_user(user), name=role)[1]
+        clients[role] = Client(headers={"Authorization": f"Bearer {secret}"})
+    ids = {
+        "job_id": Workload.objects.get(pk=job.pk).public_id,
+        "path": "model.bin",
+        "key_id": key.public_id,
+        "invoice_id": Invoice.objects.get(account=account).public_id,
+        "message_id": "nothing",
+    }
+    return World(clients, people, ids)
+
+
+def fill(route: str, ids: dict[str, str]) -> str:
+    """The route with alice's ids in it."""
+    path = route.lstrip("^").rstrip("$")
+    for part in ("str:", "path:", "slug:", "int:"):
+        path = path.replace(f"<{part}", "<")
+    for name, value in ids.items():
+        path = path.replace(f"<{name}>", value)
+    assert "<" not in path, f"no id for {route}"
+    return "/" + path
+
+
+@pytest.mark.parametrize("row", [r for r in rows() if not r.route.startswith("ws:")], ids=lambda r: f"{r.method} {r.route}")
+def test_each_role_gets_what_the_table_says(row: Row, world: World) -> None:
+    got = {}
+    for role, client in world.clients.items():
+        if row.route.endswith("revoke/"):
+            type(world.people["owner"]).objects.get(pk=world.people["owner"].pk)
+        response = client.generic(row.method, fill(row.route, world.ids))
+        target = response.headers.get("Location", "")
+        got[role] = "login" if "/login/" in target else str(response.status_code)
+    assert got == row.statuses
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("row", [r for r in rows() if r.route.startswith("ws:")], ids=lambda r: r.route)
+async def test_each_role_gets_the_socket_the_table_says(row: Row, world: World) -> None:
+    got = {}
+    for role, client in world.clients.items():
+        path = fill(row.route.removeprefix("ws:"), world.ids)
+        cookie = "; ".join(f"{key}={value.value}" for key, value in client.cookies.items())
+        headers = [(b"origin", b"http://localhost:8000"), (b"host", b"localhost:8000")]
+        socket = WebsocketCommunicator(
+            application, path, headers=[*headers, (b"cookie", cookie.encode())]
+        )
+        is_open, code = await socket.connect(timeout=5)
+        got[role] = "open" if is_open else str(code)
+        await socket.disconnect()
+    assert got == row.statuses
+    assert await database_sync_to_async(Membership.objects.count)() == 4
