@@ -1,4 +1,4 @@
-"""Django's entry to the project package: its commands, template tags and system checks."""
+"""Django's entry to the project package: Celery, commands, template tags and system checks."""
 
 from django.apps import AppConfig
 
@@ -9,5 +9,5 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from portal import checks  # noqa: F401
+        """Make our Celery app the current one, and register the system checks."""
+        from portal import celery, checks  # noqa: F401

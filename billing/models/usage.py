@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.contrib.postgres.fields import BigIntegerRangeField, DateTimeRangeField, RangeOperators
 from django.db import models
 from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Cast
 
 from billing.models.catalogue import IdRange
 from portal.lib import clock
+
+
+class KindRange(Func):
+    """The resource kind hashed into an int8range of one, for the same reason as `IdRange`."""
+
+    function = "int8range"
+    output_field = BigIntegerRangeField()
+
+    def __init__(self) -> None:
+        number = Cast(Func(F("resource_kind"), function="hashtext"), models.BigIntegerField())
+        super().__init__(number, number, Value("[]"))
 
 
 class Span(Func):
@@ -62,6 +74,7 @@ class UsageInterval(models.Model):
             ExclusionConstraint(
                 name="interval_no_overlap",
                 expressions=[
+                    (KindRange(), RangeOperators.EQUAL),
                     (IdRange("resource_id"), RangeOperators.EQUAL),
                     (IdRange("sku_id"), RangeOperators.EQUAL),
                     (Span(), RangeOperators.OVERLAPS),
@@ -77,7 +90,10 @@ class UsageInterval(models.Model):
 
 
 class RatedUsage(models.Model):
-    """One posted slice of an interval: `[segment_start, segment_end)` cost `amount_micros`."""
+    """One posted slice of an interval: `[segment_start, segment_end)` cost `amount_micros`.
+
+    A slice that runs backwards gives back what was rated past the interval's true end.
+    """
 
     interval = models.ForeignKey(UsageInterval, on_delete=models.PROTECT, related_name="rated")
     segment_start = models.DateTimeField()
@@ -89,6 +105,12 @@ class RatedUsage(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["interval", "segment_start"], name="rated_once"),
-            models.CheckConstraint(condition=Q(amount_micros__gte=0), name="rated_not_negative"),
+            models.UniqueConstraint(
+                fields=["interval", "segment_start", "segment_end"], name="rated_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(segment_end__gt=F("segment_start"), amount_micros__gte=0)
+                | Q(segment_end__lt=F("segment_start"), amount_micros__lte=0),
+                name="rated_sign_follows_time",
+            ),
         ]

@@ -55,6 +55,8 @@ _SETTINGS = {
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
 }
+# How long the processes of a killed server may take to notice.
+_DEATH_SECONDS = 3.0
 _UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -91,7 +93,7 @@ class EmbeddedPostgres:
             if self._as_root:
                 give_to_service(folder)
         if self.cluster.exists():
-            self._remove_stale_pid_file()
+            self._forget_dead_server()
             return
         draft = self.data_dir / "draft"
         if draft.exists():
@@ -179,18 +181,27 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return []
 
-    def _remove_stale_pid_file(self) -> None:
-        """Forget a server that was killed and whose pid now belongs to some other program.
+    def _forget_dead_server(self) -> None:
+        """Remove the pid files of a server that was killed where PostgreSQL would believe it.
 
-        PostgreSQL itself only asks whether the pid exists, and would refuse to start for ever.
+        It only asks whether the pid exists: it would wait for ever where that now is another
+        program's, or a corpse that the container's first process never buries. The memory the
+        file names says for certain whether any process of that server is left.
         """
         lines = self._pid_file()
-        pid = int(lines[0]) if lines and lines[0].strip().isdigit() else 0
+        if len(lines) < 7 or not lines[0].strip().isdigit():
+            return
         try:
-            if pid and psutil.Process(pid).name() != "postgres":
-                (self.cluster / "postmaster.pid").unlink()
+            process = psutil.Process(int(lines[0]))
+            gone = process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while gone and _is_attached(lines[6].split()[-1]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if gone and not _is_attached(lines[6].split()[-1]):
+            (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+            (self.socket_dir / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
 
     def _run(self, command: list[str], stdin: str = "") -> None:
         done = subprocess.run(
@@ -234,6 +245,12 @@ def socket_folder(preferred: Path, fallback: Path) -> Path:
     """`preferred`, or `fallback` where the path of a socket in the former would be too long."""
     fits = len(os.fsencode(preferred.resolve() / _SOCKET_NAME)) <= _SOCKET_PATH_LIMIT
     return preferred if fits else fallback
+
+
+def _is_attached(shared_memory_id: str) -> bool:
+    rows = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
+    fields = [row.split() for row in rows]
+    return any(row[1] == shared_memory_id and row[6] != "0" for row in fields)
 
 
 def _package() -> Path:

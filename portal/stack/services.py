@@ -41,10 +41,12 @@ def steps(parts: Parts, *, migrate: bool, environments: bool) -> list[Child]:
     """What runs once at a start. Without `migrate` it waits until the portal is up already."""
     below = tuple(child.name for child in stores(parts))
     after = below if migrate else (*below, WEB, WORKER, BEAT, PROXY, AGENT)
-    command = _python("portal.stack.setup", *(["--migrate"] if migrate else []))
+    # Of a database that is not ours we cannot know what else was done to it.
+    options = ["--migrate", *(["--remember"] if parts.postgres else [])] if migrate else []
+    command = _python("portal.stack.setup", *options)
     children = [Child(SETUP, command, after=after, once=True)]
     if environments:
-        command = _run(sys.executable, "manage.py", "build_environments")
+        command = _run(sys.executable, "manage.py", "build_environments", "--skip-checks")
         children.append(Child(ENVIRONMENTS, command, once=True))
     return children
 

@@ -1,4 +1,4 @@
-"""`python -m portal.stack.setup [--migrate]`: bring the database up to this code and seed it.
+"""`python -m portal.stack.setup [--migrate] [--remember]`: the database as this code needs it.
 
 A process of its own, so that the supervisor stays small.
 """
@@ -16,14 +16,13 @@ from portal.stack.stamps import remember_migrated, schema_digest
 
 
 def main(arguments: list[str]) -> None:
-    """Migrate where asked to, then seed the demo where this installation is one."""
+    """Migrate where asked to, with a stamp on embedded data; seed the demo where this is one."""
     django.setup()
     if "--migrate" in arguments:
         digest = schema_digest()
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
-        config = Config.read()
-        # The stamp lies with the embedded data; `up` looks at it only where that is in use.
-        remember_migrated(config.layout, digest)
+        if "--remember" in arguments:
+            remember_migrated(Config.read().layout, digest)
     if settings.DEMO:
         call_command("seed_demo", skip_checks=True)
 

@@ -1,4 +1,4 @@
-"""Remembers what the database was last brought to, so that a later start need not look."""
+"""What earlier starts have done already, so that a later one need not load Django to look."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ def remember_migrated(layout: Layout, digest: str) -> None:
     write_private(_stamp(layout), digest)
 
 
+def are_built(layout: Layout) -> bool:
+    """Whether `build_environments` would find every environment as its lock file wants it."""
+    locks = (BASE_DIR / "clusters" / "environments").glob("*.txt")
+    return all(_is_built(layout.environments / lock.stem, lock) for lock in locks)
+
+
+def _is_built(folder: Path, lock: Path) -> bool:
+    # The stamp is the command's; asking the command would cost a second of imports.
+    stamp = folder / "fastgpu-lock.sha256"
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    return stamp.is_file() and stamp.read_text(encoding="ascii") == digest
+
+
 def _stamp(layout: Layout) -> Path:
-    # Beside the data, so that both go together.
-    return layout.postgres / "migrated"
+    # With the data, so that both go, and are brought back, together.
+    return layout.postgres / "cluster" / "migrated"

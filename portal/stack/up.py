@@ -21,14 +21,13 @@ from portal.stack.output import Output
 from portal.stack.postgres import MAJOR
 from portal.stack.preflight import require_ports, require_root_jail, require_space, require_tools
 from portal.stack.processes import Supervisor
-from portal.stack.stamps import is_migrated
+from portal.stack.stamps import are_built, is_migrated
 
 _REMIND_SECONDS = 20.0
 
 
 def main() -> int:
     """Run the stack until it is told to end; the exit status of the command."""
-    os.umask(0o077)
     os.chdir(BASE_DIR)
     try:
         config = Config.read()
@@ -63,9 +62,8 @@ def _run(parts: Parts) -> int:
 def _children(parts: Parts) -> list[Child]:
     layout = parts.config.layout
     migrate = not (parts.postgres and is_migrated(layout) and layout.demo_file.exists())
-    environments = not (layout.environments / "python-data").exists()
     servers = services.servers(parts, after_setup=migrate)
-    steps = services.steps(parts, migrate=migrate, environments=environments)
+    steps = services.steps(parts, migrate=migrate, environments=not are_built(layout))
     stores = services.stores(parts)
     return [*stores, *steps, *servers] if migrate else [*stores, *servers, *steps]
 

@@ -16,6 +16,8 @@ from portal.lib.money import format_money
 
 register = template.Library()
 
+UNKNOWN = "\N{EN DASH}"
+
 _CENT_MICROS = 10_000
 _FINEST_MICROS = 100
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -26,7 +28,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 def money(micros: int | None) -> str:
     """Micro-units as `$1,234.56`; under a cent with as many places as tell it from nothing."""
     if micros is None:
-        return "–"
+        return UNKNOWN
     if 0 < abs(micros) < _CENT_MICROS:
         return money_precise(micros)
     return format_money(micros)
@@ -36,7 +38,7 @@ def money(micros: int | None) -> str:
 def money_precise(micros: int | None) -> str:
     """Micro-units with four places (`$0.0034`), six under $0.0001."""
     if micros is None:
-        return "–"
+        return UNKNOWN
     return format_money(micros, digits=6 if 0 < abs(micros) < _FINEST_MICROS else 4)
 
 
@@ -44,7 +46,7 @@ def money_precise(micros: int | None) -> str:
 def duration(seconds: float | timedelta | None) -> str:
     """Seconds as `42 s`, `3 min 05 s`, `2 h 07 min` or `3 d 4 h`."""
     if seconds is None:
-        return "–"
+        return UNKNOWN
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
     whole = max(0, int(seconds))
@@ -61,7 +63,7 @@ def duration(seconds: float | timedelta | None) -> str:
 def about(seconds: float | None) -> str:
     """Seconds in one unit, rounded down: `18 h`, `42 min`, `3 d`. For what is only an estimate."""
     if seconds is None:
-        return "–"
+        return UNKNOWN
     whole = max(0, int(seconds))
     if whole < _MINUTE:
         return "under a minute"
@@ -96,7 +98,7 @@ def _said(count: int, word: str, seconds: int) -> str:
 def ago(at: datetime | None) -> SafeString | str:
     """A `<time>` with relative words, the exact instant on hover."""
     if at is None:
-        return "–"
+        return UNKNOWN
     at = at.astimezone(UTC)
     return format_html(
         '<time class="nowrap" datetime="{}" title="{} UTC" data-relative>{}</time>',
@@ -107,10 +109,10 @@ def ago(at: datetime | None) -> SafeString | str:
 
 
 @register.filter
-def bytes(count: int | None) -> str:  # noqa: A001  # the filter's name in templates
+def bytes(count: int | None) -> str:  # the filter's name in templates
     """Bytes as `512 B`, `1.4 MiB`, `120 GiB`."""
     if count is None:
-        return "–"
+        return UNKNOWN
     value = float(count)
     unit = 0
     while value >= 1024 and unit < len(_UNITS) - 1:
@@ -125,6 +127,6 @@ def middle_truncate(text: str, length: int = 40) -> str:
     """At most `length` characters, the middle left out: both ends of a name tell it apart."""
     if len(text) <= length:
         return text
-    head = (length - 1 + 1) // 2
+    head = length // 2
     tail = length - 1 - head
     return f"{text[:head]}…{text[len(text) - tail :]}"

@@ -7,7 +7,8 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
   `inner_pid`, `started_at`, `ended_at` (epoch seconds), `exit_code`, `signal`, `reason`, `detail`
 - `log` standard output and error, as they came; `home/` the private home, the output files
 - `inside/` the command and a few files of /etc, read-only in the sandbox
-- `lock` held by the supervisor for its life; `heartbeat` touched by it every 5 s
+- `submit` held while someone submits; `lock` held by the supervisor for its life;
+  `heartbeat` touched by it every 5 s
 - `stop`, `control` a stop request (grace in seconds) and the FIFO that announces it
 - `placement.json`, while the attempt lives, for the node agent::
 
@@ -21,6 +22,7 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
@@ -69,15 +71,22 @@ class LocalBackend(Backend):
         health = self._probe.health()
         if not health.may_start:
             raise LaunchRefused(health.detail)
-        found = gpus.discover(self._settings.root, self._settings.virtual_gpus)
         try:
             self._attempts.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
-            plan.prepare(spec, self._settings, folder, self._probe.capability(), found)
-            _start_supervisor(folder)
-            known = self._observe_one(folder)
+            with (folder / "submit").open("ab") as turn:
+                # One submitter of a name at a time; the kernel frees it when its process dies.
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                return self._observe_one(folder) or self._start(spec, folder)
         except OSError as error:
             raise BackendUnavailable(f"The attempt could not be started: {error}") from error
+
+    def _start(self, spec: LaunchSpec, folder: Path) -> Observation:
+        root, count = self._settings.root, self._settings.virtual_gpus
+        found = gpus.discover(root, count) if spec.gpu_uuids else []
+        plan.prepare(spec, self._settings, folder, self._probe.capability(), found)
+        _start_supervisor(folder)
+        known = self._observe_one(folder)
         if known is None:
             words = _tail(folder / "supervisor.log")
             raise BackendUnavailable(f"The supervisor did not start: {words or 'no word of it'}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ def prepare(
     uid = settings.uid_base + spec.team_number if separate else None
     tag = hashlib.sha256(str(settings.root.resolve()).encode()).hexdigest()[:8]
     groups = cgroups.create(f"{tag}-{spec.external_name}", spec.limits)
+    if (folder / "spec.json").exists():
+        # Written last. A supervisor may be reading all this by now: leave it be.
+        return
     _write_inside(spec, folder, uid, _ulimits(spec, groups), sandboxed=capability.bwrap is not None)
     home = folder / "home"
     home.mkdir(mode=0o700, exist_ok=True)
@@ -160,7 +164,7 @@ def _write_inside(
     inside = folder / "inside"
     inside.mkdir(exist_ok=True)
     inside.chmod(0o755)
-    shown = sandbox.INSIDE if sandboxed else str(inside)
+    shown = sandbox.INSIDE if sandboxed else shlex.quote(str(inside))
     contents = sandbox.identity_files(os.getuid() if uid is None else uid) | {
         "start": sandbox.start_script(inside=shown, ulimits=ulimits),
         "command": spec.command,

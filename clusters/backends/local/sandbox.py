@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,12 @@ def start_script(*, inside: str, ulimits: Sequence[str]) -> str:
 
     It is pid 1 of the sandbox, so no signal from inside ends it before the command.
     """
-    lines = [f"ulimit {limit}" for limit in ulimits]
-    lines += [f"echo >&{START_FD}", f"exec {START_FD}>&-"]
-    lines += [f"bash {inside}/command", "exit $?"]
+    run = f"/bin/bash {inside}/command"
+    if ulimits:
+        # sh has no ulimit -u everywhere.
+        limits = "; ".join(f"ulimit {limit}" for limit in ulimits)
+        run = f"/bin/bash -c {shlex.quote(f'{limits}; exec {run}')}"
+    lines = [f"echo >&{START_FD}", f"exec {START_FD}>&-", run, "exit $?"]
     return "\n".join(lines) + "\n"
 
 

@@ -203,9 +203,9 @@ def test_pools_show_price_and_what_is_free(api: APIClient, engine: Engine) -> No
     post(api, gpus=3)
     drive_pool(engine.pool.pk)
     shown = api.get("/api/v1/pools").json()
-    assert [(p["slug"], p["gpus"], p["gpus_free"], p["price_micros_per_gpu_hour"]) for p in shown] == [
-        ("a100", 4, 1, 2_100_000)
-    ]
+    assert [
+        (p["slug"], p["gpus"], p["gpus_free"], p["price_micros_per_gpu_hour"]) for p in shown
+    ] == [("a100", 4, 1, 2_100_000)]
 
 
 def test_cancelling_an_ended_job_is_409(api: APIClient, engine: Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,11 +119,24 @@ def test_a_making_cut_short_is_begun_again(postgres: EmbeddedPostgres) -> None:
 
 def test_starts_though_its_old_pid_belongs_to_another_program(postgres: EmbeddedPostgres) -> None:
     postgres.prepare()
-    stale = [str(os.getpid()), "/x", "1", "5432", "/x", "", "  1 1", "ready"]
+    stale = [str(os.getpid()), "/x", "1", "5432", "/x", "", "  1 -1", "ready"]
     (postgres.cluster / "postmaster.pid").write_text("\n".join(stale) + "\n", encoding="utf-8")
     assert not postgres.is_ready()
     postgres.start()
     assert _one(postgres.url, "SELECT 1") == 1
+
+
+def test_starts_beside_the_corpse_of_a_killed_server(postgres: EmbeddedPostgres) -> None:
+    postgres.prepare()
+    # A process of that name which ended and which nobody has waited for.
+    script = "cp /bin/true $0 && exec $0"
+    program = postgres.data_dir.with_name("postgres")
+    with subprocess.Popen(["/bin/sh", "-c", script, str(program)]) as corpse:
+        os.waitid(os.P_PID, corpse.pid, os.WEXITED | os.WNOWAIT)
+        stale = [str(corpse.pid), "/x", "1", "5432", "/x", "", "  1 -1", "ready"]
+        (postgres.cluster / "postmaster.pid").write_text("\n".join(stale) + "\n", encoding="utf-8")
+        postgres.start()
+        assert _one(postgres.url, "SELECT 1") == 1
 
 
 def test_data_copied_by_root_is_taken_over(postgres: EmbeddedPostgres, private: Path) -> None:

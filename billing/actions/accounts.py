@@ -1,0 +1,37 @@
+"""The payer's account: made once, locked first."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import Team
+from billing.models import BillingAccount, PriceBook
+
+
+def ensure_account(team: Team) -> BillingAccount:
+    """The billing account of `team`, made with the default price book when there is none."""
+    account = BillingAccount.objects.filter(team=team).first()
+    if account is not None:
+        return account
+    with transaction.atomic():
+        book = _default_book()
+        account, _ = BillingAccount.objects.get_or_create(
+            team=team, defaults={"price_book": book, "currency": book.currency}
+        )
+    return account
+
+
+def lock_account(account_id: int) -> BillingAccount:
+    """The account, locked until the caller's transaction ends.
+
+    Whatever moves the team's money locks this row before any other of the team.
+    """
+    return BillingAccount.objects.select_for_update(no_key=True).get(pk=account_id)
+
+
+def _default_book() -> PriceBook:
+    book, _ = PriceBook.objects.get_or_create(
+        is_default=True, defaults={"name": "List", "currency": settings.CURRENCY}
+    )
+    return book

@@ -1,0 +1,89 @@
+"""Credit given away, always with a reason."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Sum
+
+from accounts.actions import audit
+from accounts.actor import Actor
+from accounts.choices import ActorKind
+from billing.actions.accounts import lock_account
+from billing.actions.ledger import post_entry
+from billing.actions.lots import incoming_postings, open_lot
+from billing.choices import AccountCode, EntryKind, LotKind
+from billing.models import BillingAccount, JournalEntry
+from portal.lib import clock
+from portal.lib.errors import Conflict, InvalidInput, NotAllowed
+from portal.lib.money import MICROS, format_money
+
+MAX_GRANT_MICROS = 10_000 * MICROS
+MAX_REASON = 300
+
+
+@transaction.atomic
+def grant_credit(
+    actor: Actor,
+    account: BillingAccount,
+    *,
+    amount_micros: int,
+    reason: str,
+    idempotency_key: str,
+) -> JournalEntry:
+    """Give the team promotional credit; once for each key.
+
+    Raises NotAllowed unless FastGPU or staff gives it, InvalidInput for a bad amount or reason,
+    Conflict when the key gave another amount or to another team.
+    """
+    _check(actor, amount_micros, reason)
+    locked = lock_account(account.pk)
+    key = f"grant:{idempotency_key}"
+    known = JournalEntry.objects.filter(idempotency_key=key).first()
+    if known is not None:
+        return _same_grant(known, locked, amount_micros)
+    postings, rest = incoming_postings(
+        locked,
+        source=AccountCode.PROMO_EXPENSE,
+        kind=LotKind.PROMOTIONAL,
+        amount_micros=amount_micros,
+    )
+    entry = post_entry(
+        kind=EntryKind.GRANT,
+        idempotency_key=key,
+        effective_at=clock.now(),
+        postings=postings,
+        memo=reason.strip(),
+        actor=str(actor.user or actor.kind),
+    )
+    open_lot(locked, entry, kind=LotKind.PROMOTIONAL, amount_micros=rest)
+    audit.record(
+        actor,
+        "credit.granted",
+        team=locked.team,
+        object_id=str(entry.pk),
+        amount_micros=amount_micros,
+        memo=reason.strip(),
+    )
+    return entry
+
+
+def _check(actor: Actor, amount_micros: int, reason: str) -> None:
+    is_staff = actor.kind == ActorKind.STAFF and actor.user is not None and actor.user.is_staff
+    if actor.kind != ActorKind.SYSTEM and not is_staff:
+        raise NotAllowed("Only staff may give credit.")
+    if not 0 < amount_micros <= MAX_GRANT_MICROS:
+        raise InvalidInput.of(
+            amount=f"Give more than $0 and at most {format_money(MAX_GRANT_MICROS)} at once."
+        )
+    if not reason.strip() or len(reason.strip()) > MAX_REASON or "\0" in reason:
+        raise InvalidInput.of(reason=f"Say why, in at most {MAX_REASON} characters.")
+
+
+def _same_grant(entry: JournalEntry, account: BillingAccount, amount_micros: int) -> JournalEntry:
+    given = entry.postings.filter(account__code=AccountCode.PROMO_EXPENSE).aggregate(
+        total=Sum("amount_micros")
+    )["total"]
+    to_them = entry.postings.filter(account__account=account).exists()
+    if entry.kind != EntryKind.GRANT or given != amount_micros or not to_them:
+        raise Conflict("This key was used to give other credit. Use a new one.")
+    return entry

@@ -1,0 +1,61 @@
+"""Funds set aside for work that is about to be paid for."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from billing.actions.accounts import lock_account
+from billing.models import BillingAccount, Hold
+from billing.queries.funds import funds_of
+from portal.lib import clock
+from portal.lib.errors import Conflict, InsufficientFunds
+from portal.lib.money import MICROS_PER_CENT, format_money
+
+
+@transaction.atomic
+def take_hold(
+    account: BillingAccount, *, resource_kind: str, resource_id: int, amount_micros: int
+) -> Hold:
+    """Set `amount_micros` aside for a resource. Locks the account, so that no two overspend.
+
+    A hold the resource has already is returned as it is; raises Conflict when it is of another
+    amount or team, InsufficientFunds when less is available.
+    """
+    locked = lock_account(account.pk)
+    known = Hold.objects.filter(
+        resource_kind=resource_kind, resource_id=resource_id, released_at__isnull=True
+    ).first()
+    if known is not None:
+        if (known.account_id, known.amount_micros) != (locked.pk, amount_micros):
+            raise Conflict("Other funds are held for this already.")
+        return known
+    funds = funds_of(locked)
+    if amount_micros > funds.available_micros:
+        raise InsufficientFunds(_sentence(funds.available_micros, amount_micros))
+    return Hold.objects.create(
+        account=locked,
+        resource_kind=resource_kind,
+        resource_id=resource_id,
+        amount_micros=amount_micros,
+    )
+
+
+@transaction.atomic
+def release_hold(*, resource_kind: str, resource_id: int) -> None:
+    """Give back what is held for a resource; nothing where nothing is."""
+    hold = Hold.objects.filter(
+        resource_kind=resource_kind, resource_id=resource_id, released_at__isnull=True
+    ).first()
+    if hold is not None:
+        lock_account(hold.account_id)
+        Hold.objects.filter(pk=hold.pk, released_at__isnull=True).update(released_at=clock.now())
+
+
+def _sentence(available: int, needed: int) -> str:
+    # The need is rounded up and the rest down, so that topping up what is named is enough.
+    need = -(-needed // MICROS_PER_CENT) * MICROS_PER_CENT
+    have = available // MICROS_PER_CENT * MICROS_PER_CENT
+    return (
+        f"This needs {format_money(need)} set aside and {format_money(have)} is available. "
+        f"Add {format_money(need - have)} or more of credit, or ask for less."
+    )

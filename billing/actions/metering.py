@@ -1,0 +1,140 @@
+"""Usage intervals: opened and closed with the engine's own times, rated in between."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Max
+
+from billing.actions.accounts import lock_account
+from billing.actions.rating import rate_closed, rate_open
+from billing.models import BillingAccount, Price, UsageInterval
+from portal.lib.errors import Conflict, InvalidInput, NotFound
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What uses something: billing knows no more of it. `attempt` fences older placements."""
+
+    kind: str
+    id: int
+    attempt: int
+    public_id: str
+    label: str
+
+
+@transaction.atomic
+def open_interval(
+    account: BillingAccount,
+    *,
+    sku_code: str,
+    price: Price,
+    resource: Resource,
+    quantity: int,
+    started_at: datetime,
+) -> UsageInterval:
+    """Start metering `quantity` units at `price` from `started_at`; once for each attempt.
+
+    Time an earlier attempt has paid for already is not metered again. Raises Conflict while an
+    earlier attempt is still being metered, InvalidInput for a price of another SKU.
+    """
+    if price.sku.code != sku_code:
+        raise InvalidInput(f"This price is for {price.sku.code}, not for {sku_code}.")
+    lock_account(account.pk)
+    others = UsageInterval.objects.filter(
+        resource_kind=resource.kind, resource_id=resource.id, sku=price.sku
+    )
+    known = others.filter(resource_attempt=resource.attempt).first()
+    if known is not None:
+        return known
+    if others.filter(ended_at__isnull=True).exists():
+        raise Conflict(f"{resource.public_id} is being metered for another attempt.")
+    paid_until = others.aggregate(last=Max("ended_at"))["last"]
+    begin = max(started_at, paid_until) if paid_until else started_at
+    return UsageInterval.objects.create(
+        account=account,
+        sku=price.sku,
+        price=price,
+        resource_kind=resource.kind,
+        resource_id=resource.id,
+        resource_attempt=resource.attempt,
+        resource_public_id=resource.public_id,
+        resource_label=resource.label,
+        quantity=quantity,
+        started_at=begin,
+        rated_until=begin,
+    )
+
+
+@transaction.atomic
+def close_interval(
+    resource_kind: str, resource_id: int, attempt: int, *, ended_at: datetime
+) -> UsageInterval | None:
+    """End the attempt's interval at `ended_at` and post its exact cost; None where there is none.
+
+    Safe to repeat: a closed interval stays as it is. What ticks rated past the end is given back.
+    """
+    found = UsageInterval.objects.filter(
+        resource_kind=resource_kind, resource_id=resource_id, resource_attempt=attempt
+    ).first()
+    if found is None:
+        return None
+    account = lock_account(found.account_id)
+    interval = UsageInterval.objects.select_related("price").get(pk=found.pk)
+    if interval.ended_at is None:
+        interval.ended_at = max(ended_at, interval.started_at)
+        interval.save(update_fields=["ended_at"])
+        rate_closed(account, interval)
+    return interval
+
+
+@transaction.atomic
+def rate_interval(interval_id: int, *, until: datetime) -> UsageInterval:
+    """Post what one interval has come to by `until`. Raises NotFound."""
+    found = UsageInterval.objects.filter(pk=interval_id).first()
+    if found is None:
+        raise NotFound("There is no such usage.")
+    account = lock_account(found.account_id)
+    interval = UsageInterval.objects.select_related("price").get(pk=interval_id)
+    if interval.ended_at is None:
+        rate_open(account, [interval], until)
+    return interval
+
+
+def rate_open_intervals(*, until: datetime) -> int:
+    """The tick: post what every open interval has come to by `until`, account by account.
+
+    Returns the number of slices posted. An account that fails does not hold up the others; what
+    failed is raised together at the end.
+    """
+    accounts = (
+        UsageInterval.objects.filter(ended_at__isnull=True, rated_until__lt=until)
+        .order_by("account_id")
+        .values_list("account_id", flat=True)
+        .distinct()
+    )
+    posted = 0
+    failures: list[Exception] = []
+    for account_id in list(accounts):
+        try:
+            posted += _rate_account(account_id, until)
+        except Exception as error:
+            logger.exception("rating account %s failed", account_id)
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("some accounts were not rated", failures)
+    return posted
+
+
+@transaction.atomic
+def _rate_account(account_id: int, until: datetime) -> int:
+    account = lock_account(account_id)
+    intervals = UsageInterval.objects.filter(
+        account=account, ended_at__isnull=True, rated_until__lt=until
+    ).select_related("price")
+    return rate_open(account, list(intervals), until)

@@ -1,0 +1,38 @@
+"""What things cost now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Case, Q, When
+
+from billing.models import BillingAccount, Price
+from portal.lib.errors import NotFound
+
+
+def price_for(account: BillingAccount, sku_code: str, *, at: datetime) -> Price:
+    """The price `account` pays at `at`: of its own book, else of the default one.
+
+    Raises NotFound when neither has one.
+    """
+    price = (
+        Price.objects.select_related("sku", "book")
+        .filter(
+            Q(book=account.price_book_id)
+            | Q(book__is_default=True, book__currency=account.currency),
+            sku__code=sku_code,
+            valid_during__contains=at,
+        )
+        .alias(is_own=Case(When(book=account.price_book_id, then=0), default=1))
+        .order_by("is_own")
+        .first()
+    )
+    if price is None:
+        raise NotFound("There is no price for this at present.")
+    return price
+
+
+def list_prices(*, at: datetime) -> dict[str, int]:
+    """The default book at `at`: SKU code to micro-units per unit and hour."""
+    prices = Price.objects.filter(book__is_default=True, valid_during__contains=at)
+    return dict(prices.values_list("sku__code", "micros_per_hour"))

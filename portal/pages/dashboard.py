@@ -1,0 +1,181 @@
+"""The dashboard: what runs, what waits, what it costs, what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from clusters.queries.jobs import queue_positions
+from django.db.models import F, Q, Sum
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from accounts.pages.base import PortalRequest, signed_in
+from billing.models import BillingAccount, CreditLot, RatedUsage, UsageInterval
+from billing.queries.accrual import accrued_micros
+from billing.queries.periods import period_of
+from billing.queries.usage import cost_of
+from clusters.access import jobs_of
+from clusters.actions.jobs import RESOURCE_KIND
+from clusters.choices import WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
+from clusters.models import Workload
+from portal.context import LIVE, FrameFacts, facts_of
+from portal.lib import clock
+from portal.templatetags.portal_format import about, money
+
+RECENT = 8
+LIVE_SHOWN = 50
+TICKING = (WorkloadStatus.RUNNING, WorkloadStatus.STOPPING)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A job with what it came to so far; `rate_micros` an hour is 0 when nothing ticks."""
+
+    job: Workload
+    reason: str
+    cost_micros: int
+    rate_micros: int
+    running_for: timedelta | None
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of the first-steps list."""
+
+    title: str
+    text: str
+    url: str
+    action: str
+    is_done: bool
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+@signed_in
+def dashboard(request: PortalRequest) -> HttpResponse:
+    """The page, or for htmx only what changes by itself."""
+    facts = facts_of(request)
+    assert facts is not None  # noqa: S101  # signed_in gave the request its actor
+    is_part = bool(request.htmx)
+    template = "portal/dashboard_live.html" if is_part else "portal/dashboard.html"
+    response = render(request, template, _context(facts) | {"is_part": is_part})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _context(facts: FrameFacts) -> dict[str, Any]:
+    jobs = jobs_of(facts.actor)
+    live = list(jobs.filter(status__in=[WorkloadStatus.QUEUED, *LIVE])[:LIVE_SHOWN])
+    ended = list(jobs.filter(status__in=WORKLOAD_TRANSITIONS.final())[:RECENT])
+    costs = cost_of(RESOURCE_KIND, [job.pk for job in [*live, *ended]])
+    positions = queue_positions(live)
+    rows = [_row(job, costs, positions) for job in live]
+    queued = [row for row in rows if row.job.status == WorkloadStatus.QUEUED]
+    return {
+        "facts": _money_facts(facts),
+        "running_rows": [row for row in rows if row.job.status != WorkloadStatus.QUEUED],
+        "queued_rows": sorted(queued, key=lambda row: (row.position or 0, row.job.pk)),
+        "recent_rows": [_row(job, costs, positions) for job in ended],
+        "steps": [] if rows or ended else _first_steps(facts),
+        "at": clock.now(),
+    }
+
+
+def _row(job: Workload, costs: dict[int, int], positions: dict[int, int]) -> Row:
+    ticks = job.status in TICKING and job.started_at is not None
+    until = job.ended_at or clock.now()
+    return Row(
+        job=job,
+        reason=job.detail or Reason(job.reason).label,
+        cost_micros=costs.get(job.pk, 0),
+        rate_micros=job.price.micros_per_hour * job.gpus if ticks else 0,
+        running_for=until - job.started_at if job.started_at else None,
+        position=positions.get(job.pk),
+    )
+
+
+def _money_facts(facts: FrameFacts) -> list[dict[str, str]]:
+    funds = facts.money
+    assert funds is not None  # noqa: S101  # signed_in gave the actor a team
+    runway = funds.runway_seconds
+    tone = "" if funds.level == "ok" else str(funds.level)
+    return [
+        {
+            "label": "Balance",
+            "value": money(funds.balance_micros),
+            "url": reverse("top_up"),
+            "why": "Add credit",
+        },
+        {
+            "label": "Burn per hour",
+            "value": money(funds.burn_micros_per_hour),
+            "note": f"{facts.running_count} running" if facts.running_count else "Nothing runs",
+        },
+        {
+            "label": "Runway",
+            "value": about(runway),
+            "note": "Nothing costs money now" if runway is None else "at this burn",
+            "tone": tone,
+        },
+        {
+            "label": "Held",
+            "value": money(funds.held_micros),
+            "note": f"{money(funds.available_micros)} free to launch with",
+        },
+        {
+            "label": f"Spent in {clock.now():%B}",
+            "value": money(_spent_micros(facts.account)),
+            "url": reverse("billing"),
+            "why": "See what for",
+        },
+    ]
+
+
+def _spent_micros(account: BillingAccount | None) -> int:
+    """What this period came to: what is posted, and what has run on since."""
+    start, _ = period_of(clock.now())
+    posted = RatedUsage.objects.filter(
+        interval__account=account, segment_start__gte=start
+    ).aggregate(total=Sum("amount_micros", default=0))["total"]
+    unrated = Q(ended_at__isnull=True) | Q(ended_at__gt=F("rated_until"))
+    intervals = UsageInterval.objects.filter(unrated, account=account).select_related("price")
+    since = sum(
+        accrued_micros(interval, until=clock.now()) - interval.billed_micros
+        for interval in intervals
+    )
+    return int(posted) + max(0, since)
+
+
+def _first_steps(facts: FrameFacts) -> list[Step]:
+    user, account = facts.actor.user, facts.account
+    has_credit = CreditLot.objects.filter(account=account).exists()
+    return [
+        Step(
+            title="Verify your e-mail address",
+            text="So that invoices and warnings reach you.",
+            url=reverse("account_email"),
+            action="Verify",
+            is_done=EmailAddress.objects.filter(user=user, verified=True).exists(),
+        ),
+        Step(
+            title="Add credit",
+            text="You pay from it by the second; nothing is charged while nothing runs.",
+            url=reverse("top_up"),
+            action="Add credit",
+            is_done=has_credit,
+        ),
+        Step(
+            title="Launch the digits example",
+            text="Trains a classifier on 1,797 handwritten digits and saves the model.",
+            url=reverse("job_launch") + "?template=digits",
+            action="Launch the example",
+            is_done=False,
+        ),
+    ]

@@ -1,0 +1,136 @@
+"""A whole FastGPU of its own for a test: `manage.py up` on free ports in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 150
+# What the suite set for itself must not reach a stack of its own.
+_OURS = (
+    "DATABASE_URL", "REDIS_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE",
+    "SECRET_KEY", "FASTGPU_AGENT_TOKEN", "DJANGO_SETTINGS_MODULE",
+)  # fmt: skip
+
+
+@dataclass
+class Stack:
+    """A running `manage.py up`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    var: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where the portal answers."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def demo(self) -> dict[str, Any]:
+        """What demo.json says."""
+        facts: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
+        return facts
+
+    def pid_of(self, name: str) -> int:
+        """The process id of a child of `up`, by the words of its command line."""
+        words = {"web": "portal.asgi", "worker": "celery\0-A\0portal\0worker"}[name]
+        for line in subprocess.run(
+            ["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True
+        ).stdout.splitlines():
+            pid = int(line.split()[0])
+            if self._belongs(pid) and words in _cmdline(pid):
+                return pid
+        raise LookupError(name)
+
+    def _belongs(self, pid: int) -> bool:
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")
+        except OSError:
+            return False
+        return f"VAR_DIR={self.var}" in environ.split("\0")
+
+    def wait_ready(self) -> None:
+        """Until the ready line stands in the log; fails with the log's end."""
+        deadline = time.monotonic() + READY_SECONDS
+        words = f"FastGPU is ready at {self.url}"
+        while words not in self.log.read_text(errors="replace"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(self.log.read_text(errors="replace")[-5000:])
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ctrl-C, and wait."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+
+def _cmdline(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def free_port() -> int:
+    """A port with the two above it free too, at this moment."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 60_000 and all(_is_free(port + i) for i in range(3)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def start(var: Path, *, port: int | None = None) -> Stack:
+    """Start `manage.py up` with its data in `var`; wait until it is ready."""
+    var.mkdir(parents=True, exist_ok=True)
+    log = var.with_suffix(".log")
+    chosen = port or free_port()
+    environment = {key: value for key, value in os.environ.items() if key not in _OURS}
+    environment |= {"PORT": str(chosen), "VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    stack = Stack(process, chosen, var, log)
+    try:
+        stack.wait_ready()
+    except BaseException:
+        stack.stop()
+        raise
+    return stack
+
+
+@contextmanager
+def running(var: Path) -> Iterator[Stack]:
+    """A stack for the length of the block."""
+    stack = start(var)
+    try:
+        yield stack
+    finally:
+        stack.stop()
