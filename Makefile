@@ -20,7 +20,7 @@ test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
 	@$(BIN)/pytest -q -m "not stack and not browser"
 
 lint: $(VENV)/dev.stamp ## ruff, mypy, import-linter, migrations
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports && $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && PYTHONPATH=.:sdk/src $(BIN)/lint-imports && $(BIN)/python manage.py makemigrations --check --dry-run
 
 format: $(VENV)/dev.stamp ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from portal.pages import dashboard, health, home, mailbox, theme
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("", include("clusters.api.urls")),
     path("billing/", include("billing.api.urls")),
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
-from billing.actions.accounts import ensure_account
-from billing.actions.credit import grant_credit
 from django.core.cache import cache
 from django.test import Client
 from rest_framework.test import APIClient
@@ -23,6 +21,8 @@ from accounts.actions.teams import create_api_key, create_team
 from accounts.actor import Actor
 from accounts.choices import Role
 from accounts.models import Membership, Team, User
+from billing.actions.accounts import ensure_account
+from billing.actions.credit import grant_credit
 from billing.models import BillingAccount, Price, PriceBook, Sku
 from clusters.backends.registry import backend
 from clusters.models import Pool

@@ -28,7 +28,7 @@ class JobRequest:
     pool: str
     gpus: int
     command: str
-    time_limit_seconds: int
+    time_limit_seconds: int = 3600
     environment: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
 

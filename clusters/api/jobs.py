@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from billing.queries.usage import billed_us_of, cost_of
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -15,6 +14,7 @@ from rest_framework.views import APIView
 
 from accounts.api.base import actor_of
 from accounts.api.idempotency import once
+from billing.queries.usage import billed_us_of, cost_of
 from clusters.access import job_for, jobs_of
 from clusters.actions.jobs import RESOURCE_KIND, cancel, launch
 from clusters.actions.launch_checks import JobRequest
@@ -44,8 +44,8 @@ def render(jobs: Sequence[Workload]) -> list[dict[str, Any]]:
         "seconds": {key: us / 1_000_000 for key, us in billed_us_of(RESOURCE_KIND, keys).items()},
         "positions": queue_positions(jobs),
     }
-    data: list[dict[str, Any]] = list(JobSerializer(jobs, many=True, context=context).data)
-    return data
+    many: Any = jobs  # the stubs know a single instance only
+    return list(JobSerializer(many, many=True, context=context).data)
 
 
 def with_attempts(jobs: QuerySet[Workload]) -> QuerySet[Workload]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from billing.actions.holds import release_hold
-from billing.actions.metering import Resource, close_interval, open_interval
 from django.db import transaction
 
+from billing.actions.holds import release_hold
+from billing.actions.metering import Resource, close_interval, open_interval
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.actions.locks import lock_workload
 from clusters.actions.set_status import move_attempt, move_workload

@@ -27,7 +27,9 @@ def publish_on_commit(group: str, kind: str, payload: dict[str, Any]) -> None:
 def publish(group: str, kind: str, payload: dict[str, Any]) -> None:
     """Send at once. A channel layer that does not answer is logged; the page resumes by offset."""
     message = {"type": "event", "event": {"v": VERSION, "kind": kind, "data": payload}}
+    layer = get_channel_layer()
+    assert layer is not None  # noqa: S101  # settings name one
     try:
-        async_to_sync(get_channel_layer().group_send)(group, message)
+        async_to_sync(layer.group_send)(group, message)
     except (RedisError, OSError) as error:
         logger.warning("event %s to %s was lost: %s", kind, group, error)

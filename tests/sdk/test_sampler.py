@@ -25,7 +25,8 @@ def is_busy(uuid: str = GPU) -> Callable[[dict[str, GpuReading]], bool]:
 
 
 def is_idle(found: dict[str, GpuReading]) -> bool:
-    return found[GPU].utilization_percent is not None and found[GPU].utilization_percent < 2
+    percent = found[GPU].utilization_percent
+    return percent is not None and percent < 2
 
 
 def test_use_rises_while_the_tree_works_and_falls_when_it_rests(

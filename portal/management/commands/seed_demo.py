@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from allauth.account.models import EmailAddress
-from billing.actions.accounts import ensure_account
-from billing.actions.credit import grant_credit
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
@@ -24,6 +22,8 @@ from accounts.access import actor_of_user
 from accounts.actions.teams import create_api_key, ensure_team
 from accounts.actor import Actor
 from accounts.models import User
+from billing.actions.accounts import ensure_account
+from billing.actions.credit import grant_credit
 from billing.models import Price, PriceBook, Sku
 from clusters.actions.pools import refresh_inventory
 from clusters.backends.registry import backend
