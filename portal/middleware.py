@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from portal.lib.errors import PortalError
 from portal.lib.rest import error_body
@@ -84,6 +85,9 @@ def answer(request: HttpRequest, status: int, code: str, message: str) -> HttpRe
     known = {400, 403, 404, 500, 503}
     template = f"errors/{status if status in known else 400}.html"
     context = {"message": message, "request_id": getattr(request, "request_id", "")}
+    if status >= 500:
+        # What broke may be what the frame of the page is made from.
+        return HttpResponse(render_to_string(template, context), status=status)
     return render(request, template, context, status=status)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -172,3 +173,26 @@ def pool(engine: Engine) -> Pool:
 def _clean_cache() -> Iterator[None]:
     yield
     cache.clear()
+
+
+_GUARDS = """
+DO $$ DECLARE the_table regclass; BEGIN
+    FOR the_table IN SELECT DISTINCT tgrelid::regclass FROM pg_trigger
+        WHERE NOT tgisinternal AND tgtype & 32 <> 0  -- guards against TRUNCATE
+    LOOP EXECUTE format('ALTER TABLE %s {} TRIGGER USER', the_table); END LOOP;
+END $$
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tables_can_be_emptied() -> Iterator[None]:
+    """Between transactional tests tables are truncated, which the ledger's triggers refuse."""
+    flush = connection.ops.sql_flush
+
+    def unguarded(*args: Any, **kwargs: Any) -> list[str]:
+        statements = flush(*args, **kwargs)
+        return [_GUARDS.format("DISABLE"), *statements, _GUARDS.format("ENABLE")]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection.ops, "sql_flush", unguarded)
+        yield

@@ -12,7 +12,6 @@ import re
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from clusters.proxy.routes import Routes
 
@@ -52,7 +51,8 @@ def make_application(routes: Routes) -> ASGIApp:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "websocket":
-            await _refuse_socket(scope, receive, send)
+            # Closed before it is accepted: the server answers the handshake with 403.
+            await send({"type": "websocket.close", "code": 1008})
         else:
             await _answer(HTTPConnection(scope), routes)(scope, receive, send)
 
@@ -76,14 +76,6 @@ def _answer_for(name: str, routes: Routes) -> Response:
     if routes.get(name) is None:
         return HTMLResponse(UNKNOWN_PAGE, 404, HEADERS)
     return PlainTextResponse("This proxy does not forward yet.\n", 501, HEADERS)
-
-
-async def _refuse_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    socket = WebSocket(scope, receive, send)
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await socket.send_denial_response(HTMLResponse(UNKNOWN_PAGE, 404, HEADERS))
-    else:
-        await socket.close()
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
+from redis.exceptions import RedisError
 
 from clusters.actions.set_status import group_of
 from clusters.models import Attempt, GpuAllotment, GpuSample
 from portal.lib.events import publish
 
+logger = logging.getLogger(__name__)
 HEARTBEAT = "heartbeat:agent"
 HEARTBEAT_SECONDS = 10
 
@@ -37,7 +40,6 @@ def take(at: datetime, readings: Sequence[Reading]) -> int:
     Two queries, however many GPUs. A sample that came before changes nothing; one of a GPU
     nobody holds, or measured under an older attempt, is left out.
     """
-    cache.set(HEARTBEAT, 1, HEARTBEAT_SECONDS)
     by_uuid = {reading.uuid: reading for reading in readings}
     held = GpuAllotment.objects.filter(
         gpu__uuid__in=by_uuid, released_at__isnull=True
@@ -63,7 +65,17 @@ def take(at: datetime, readings: Sequence[Reading]) -> int:
         ignore_conflicts=True,
     )
     _show(at, fitting)
+    _beat()
     return len(fitting)
+
+
+def _beat() -> None:
+    """Tell /readyz that an agent is there and its samples are kept."""
+    try:
+        cache.set(HEARTBEAT, 1, HEARTBEAT_SECONDS)
+    except (RedisError, OSError) as error:
+        # The samples are stored; that the queue is away is readyz's own finding.
+        logger.warning("the agent's sign of life was lost: %s", error)
 
 
 def _belongs(allotment: GpuAllotment, reading: Reading, at: datetime) -> bool:

@@ -96,6 +96,19 @@ def test_a_portal_that_does_not_know_it_is_said_in_one_sentence(
     assert "does not know this agent" in said[0]
 
 
+def test_a_folder_that_cannot_be_read_is_said_once_and_no_zeros_are_sent(
+    tmp_path: Path, portal: TinyPortal, start: Start
+) -> None:
+    (tmp_path / "attempts").write_text("not a folder")
+    agent = start("--portal", portal.url, "--interval", "0.1", "--virtual-gpus", "1")
+    assert agent.stderr
+    assert "nothing can be measured" in agent.stderr.readline()
+    (tmp_path / "attempts").unlink()
+    portal.wait(lambda: len(portal.beats) >= 1)
+    agent.terminate()
+    assert agent.communicate(timeout=5)[1] == ""
+
+
 def test_once_prints_what_it_measured(tmp_path: Path, worker: Worker, start: Start) -> None:
     place(tmp_path / "attempts", "fg-a-1", worker)
     agent = start("--once", "--interval", "0.2", token="")

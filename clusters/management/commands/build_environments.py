@@ -7,6 +7,7 @@ whole, so a half-built one is never used, and is built again when its lock file 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         unknown = set(names) - set(locks)
         if unknown:
             raise CommandError(f"Unknown: {', '.join(unknown)}. There are: {', '.join(locks)}.")
+        os.umask(0o022)  # sandboxes read it under another uid
         for name in names or locks:
             self._build(name, locks[name])
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -27,7 +30,9 @@ BODY: dict[str, Any] = {
 
 
 def post(api: APIClient, **changes: Any) -> Any:
-    return api.post("/api/v1/jobs", {**BODY, **changes}, format="json")
+    # json.dumps escapes what is not ASCII, so that lone surrogates reach the server too.
+    body = json.dumps({**BODY, **changes})
+    return api.post("/api/v1/jobs", body, content_type="application/json")
 
 
 def test_a_launch_answers_201_with_the_job(api: APIClient, engine: Engine) -> None:
@@ -218,9 +223,10 @@ def test_the_list_costs_the_same_queries_for_1_and_20_jobs(
     api: APIClient, engine: Engine, django_assert_num_queries: Any
 ) -> None:
     post(api, time_limit_seconds=60)
-    with django_assert_num_queries(8) as one:
+    with CaptureQueriesContext(connection) as one:
         api.get("/api/v1/jobs")
+    count = len(one)  # read at once: the next request empties the log behind it
     for _ in range(19):
         post(api, time_limit_seconds=60)
-    with django_assert_num_queries(len(one)):
+    with django_assert_num_queries(count):
         api.get("/api/v1/jobs")

@@ -66,8 +66,7 @@ async def test_a_known_workload_is_honest_about_what_is_missing(
     assert answer.status_code == 501
 
 
-async def open_socket(routes: Routes, **scope: Any) -> list[Message]:
-    """What the proxy says to a WebSocket that wants in."""
+async def test_a_socket_is_refused(routes: Routes) -> None:
     said: list[Message] = []
 
     async def receive() -> Message:
@@ -77,18 +76,9 @@ async def open_socket(routes: Routes, **scope: Any) -> list[Message]:
         said.append(message)
 
     headers = [(b"host", b"nb-1.apps.localhost")]
-    whole = {"type": "websocket", "path": "/", "headers": headers, **scope}
-    await make_application(routes)(whole, receive, send)
-    return said
-
-
-async def test_a_socket_to_an_unknown_workload_gets_the_page(routes: Routes) -> None:
-    said = await open_socket(routes, extensions={"websocket.http.response": {}})
-    assert (said[0]["type"], said[0]["status"]) == ("websocket.http.response.start", 404)
-
-
-async def test_a_socket_is_closed_where_a_server_knows_no_denial(routes: Routes) -> None:
-    assert [message["type"] for message in await open_socket(routes)] == ["websocket.close"]
+    scope = {"type": "websocket", "path": "/", "headers": headers}
+    await make_application(routes)(scope, receive, send)
+    assert [message["type"] for message in said] == ["websocket.close"]
 
 
 def test_routes_come_and_go(routes: Routes) -> None:

@@ -105,7 +105,6 @@ def test_bodies_that_make_no_sense(agent: APIClient, text: str, code: str) -> No
         {"uuid": "G" * 81},
         {"uuid": "\0"},
         {"uuid": "\ud800"},
-        {"uuid": 5},
         {"external_names": "fg-a-1"},
         {"external_names": None},
         {"external_names": ["n"] * 17},

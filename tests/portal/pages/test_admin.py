@@ -41,7 +41,12 @@ def run(actor: Actor, pool: Pool) -> Workload:
     job = launch(
         actor,
         JobRequest(
-            name="digits", pool="a100", gpus=1, command="true", env={"TOKEN": "hidden-value"}
+            name="digits",
+            pool="a100",
+            gpus=1,
+            command="true",
+            time_limit_seconds=600,
+            env={"TOKEN": "hidden-value"},
         ),
     )
     drive_pool(pool.pk)
@@ -141,7 +146,7 @@ def test_a_run_is_stopped_with_a_reason(console: Client, run: Workload, dora: Us
 def test_without_a_reason_it_goes_on(console: Client, run: Workload, reason: str) -> None:
     assert console.post(stop_path(run), {"reason": reason}).status_code == 400
     run.refresh_from_db()
-    assert run.status == WorkloadStatus.STARTING
+    assert run.status == WorkloadStatus.RUNNING
 
 
 def test_what_has_ended_is_left_as_it_is(console: Client, run: Workload) -> None:
@@ -162,7 +167,7 @@ def test_others_cannot_stop_through_the_console(
 ) -> None:
     client_of(charlie).post(stop_path(run), {"reason": "mine"})
     run.refresh_from_db()
-    assert run.status == WorkloadStatus.STARTING
+    assert run.status == WorkloadStatus.RUNNING
 
 
 def stop_path(run: Workload) -> str:

@@ -18,7 +18,7 @@ from accounts.models import Team, User
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.models import Pool
-from clusters.tasks import drive_pool
+from clusters.tasks import drive_pool, sweep
 from portal.context import frame
 
 
@@ -62,9 +62,12 @@ def test_without_burn_there_is_no_runway(actor: Actor) -> None:
 
 
 def test_runway_is_what_is_left_at_this_burn(actor: Actor, pool: Pool) -> None:
-    launch(actor, JobRequest(name="one", pool="a100", gpus=2, command="true"))
+    launch(
+        actor,
+        JobRequest(name="one", pool="a100", gpus=2, command="true", time_limit_seconds=600),
+    )
     drive_pool(pool.pk)
-    drive_pool(pool.pk)
+    sweep()
     context = frame(request_of(actor))
     assert context["running"] == {"count": 1, "per_hour_text": "$4.20/h"}
     assert context["funds"]["runway_text"] == "11 h left"

@@ -78,15 +78,15 @@ def test_markup_in_a_message_stays_text(client: Client) -> None:
 )
 def test_no_id_leaves_the_folder(client: Client, folder: Path, name: str) -> None:
     send("Hello")
-    (folder.parent / "secrets.json").write_text("hidden")
+    (folder.parent / "secrets.json").write_text("not for you")
     response = client.get(f"/mailbox/{name}/")
     assert response.status_code == 404
-    assert b"hidden" not in response.content
+    assert b"not for you" not in response.content
 
 
 def test_a_link_out_of_the_folder_names_no_mail(folder: Path) -> None:
     send("Hello")
-    (folder.parent / "secret.txt").write_text("hidden")
+    (folder.parent / "secret.txt").write_text("not for you")
     os.symlink(folder.parent / "secret.txt", folder / "99999999-link.log")
     assert [mail.subject for mail in sent_mail()] == ["Hello"]
 

@@ -22,6 +22,7 @@ from fastgpu.agent.readings import GpuReading
 if TYPE_CHECKING:
     from fastgpu.agent.sampler import Sampler
 
+logger = logging.getLogger(__name__)
 TOKEN = "FASTGPU_AGENT_TOKEN"  # noqa: S105  # the name of the variable, not a token
 
 
@@ -50,9 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"Set {TOKEN} to the token the portal gives its agents.")
     outbox = Outbox(courier)
     outbox.start()
-    for at in beats(options.interval):
-        outbox.put(Letter(at, letter_body(at, sampler.sample())))
+    _run(sampler, outbox, options.interval)
     return 0
+
+
+def _run(sampler: Sampler, outbox: Outbox, interval: float) -> None:
+    trouble = ""
+    for at in beats(interval):
+        try:
+            readings = sampler.sample()
+        except OSError as error:
+            # Not a beat of zeros: what could not be measured is not sent.
+            if str(error) != trouble:
+                trouble = str(error)
+                logger.warning("nothing can be measured: %s", error)
+            continue
+        outbox.put(Letter(at, letter_body(at, readings)))
 
 
 def beats(interval: float) -> Iterator[float]:

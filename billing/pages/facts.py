@@ -1,0 +1,49 @@
+"""The four facts of money, in words."""
+
+from __future__ import annotations
+
+from billing.choices import FundsLevel
+from billing.queries.funds import Funds
+from portal.lib.money import format_money
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def runway_text(seconds: int | None) -> str:
+    """`18 h`, `3 d`; a dash while nothing burns."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{seconds // size:,} {unit}"
+    return "under 2 min"
+
+
+def facts_of(funds: Funds) -> list[dict[str, str]]:
+    """What `components/funds.html` shows."""
+    tone = "" if funds.level == FundsLevel.OK else str(funds.level.value)
+    burns = funds.burn_micros_per_hour > 0
+    return [
+        {
+            "label": "Balance",
+            "value": format_money(funds.balance_micros),
+            "note": f"{format_money(funds.available_micros)} available",
+            "tone": tone,
+        },
+        {
+            "label": "Burn",
+            "value": f"{format_money(funds.burn_micros_per_hour)}/h",
+            "note": "What runs now" if burns else "Nothing runs",
+        },
+        {
+            "label": "Runway",
+            "value": runway_text(funds.runway_seconds),
+            "note": "At this burn" if burns else "Nothing is being spent",
+            "tone": tone if burns else "",
+        },
+        {
+            "label": "Held",
+            "value": format_money(funds.held_micros),
+            "note": "Set aside for launched work",
+        },
+    ]

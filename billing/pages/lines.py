@@ -1,0 +1,73 @@
+"""Usage as the page shows it: each amount with the sum behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.documents.words import exact, exact_seconds, price
+from billing.queries.usage import Part, UsageLine
+
+
+@dataclass(frozen=True, slots=True)
+class PartShown:
+    """`quantity x price x time = amount`, all of it exact."""
+
+    quantity: int
+    sku_label: str
+    price_text: str
+    time_text: str
+    amount_text: str
+    started_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still grows."""
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class LineShown:
+    """One run of the period."""
+
+    label: str
+    public_id: str
+    quantity: int
+    sku_label: str
+    seconds: float
+    rate_text: str
+    amount_micros: int
+    amount_text: str
+    burn_micros: int
+    is_open: bool
+    parts: tuple[PartShown, ...]
+
+
+def line_shown(line: UsageLine) -> LineShown:
+    """The words for one line."""
+    return LineShown(
+        label=line.label,
+        public_id=line.public_id,
+        quantity=line.quantity,
+        sku_label=line.parts[-1].sku_label,
+        seconds=line.seconds,
+        rate_text=price(line.micros_per_hour * line.quantity),
+        amount_micros=line.amount_micros,
+        amount_text=exact(line.amount_micros),
+        burn_micros=line.burn_micros_per_hour,
+        is_open=line.is_open,
+        parts=tuple(_part_shown(part) for part in line.parts),
+    )
+
+
+def _part_shown(part: Part) -> PartShown:
+    return PartShown(
+        quantity=part.quantity,
+        sku_label=part.sku_label,
+        price_text=price(part.micros_per_hour),
+        time_text=exact_seconds(part.microseconds),
+        amount_text=exact(part.amount_micros),
+        started_at=part.started_at,
+        ended_at=part.ended_at,
+    )

@@ -1,0 +1,69 @@
+"""`python -m tests.bench [name ...]`: measure, side by side, in one run.
+
+Starts a FastGPU of its own in a temporary folder. Figures of a busy machine are worth little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import httpx
+from websockets.exceptions import WebSocketException
+
+from tests.bench import at_rest, job_launch, log_latency
+from tests.bench.stack import Stack
+from tests.bench.table import Figure, render
+
+NAMES = ("up_second_start", "memory_at_rest", "job_launch", "log_latency")
+
+
+def main() -> int:
+    """Print the table; 1 when something could not be measured. Goals missed are no failure."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of: {', '.join(NAMES)}")
+    parser.add_argument("--rounds", type=int, default=20, help="launches measured each way")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}: one of {', '.join(NAMES)}")
+    try:
+        figures, notes = run(set(options.names or NAMES), options.rounds)
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    print(render(figures))
+    for note in notes:
+        print(note)
+    return 1 if any(figure.is_met is None for figure in figures) else 0
+
+
+def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
+    """The figures asked for, in the order in which they disturb each other least."""
+    figures: list[Figure] = []
+    notes: list[str] = []
+    with Stack() as stack:
+        if "up_second_start" in names:
+            figures.append(at_rest.second_start(stack))
+        else:
+            stack.start()
+        if "memory_at_rest" in names:
+            figure, shares = at_rest.memory(stack)
+            figures.append(figure)
+            notes.append(shares)
+        measures: dict[str, Callable[[], Figure]] = {
+            "job_launch": lambda: job_launch.measure(stack, rounds),
+            "log_latency": lambda: log_latency.measure(stack),
+        }
+        for name in [name for name in measures if name in names]:
+            try:
+                figures.append(measures[name]())
+            except (RuntimeError, httpx.HTTPError, WebSocketException, OSError) as error:
+                figures.append(Figure(name, "not measured", "-", "-", "-", None))
+                notes.append(f"{name}: {error!r}")
+    return figures, notes
+
+
+if __name__ == "__main__":
+    sys.exit(main())
