@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
 from accounts.models import ApiKey, AuditEvent, Membership, Team, User
 from portal.lib.staff import LookOnlyAdmin, LookOnlyInline
 
-admin.site.unregister(Group)
+# Staff change nothing here: groups are not used, addresses are shown with their person.
+admin.site.unregister([Group, EmailAddress])
 
 
 class TeamsOfPerson(LookOnlyInline):
@@ -38,6 +40,14 @@ class KeysOfTeam(LookOnlyInline):
     verbose_name_plural = "API keys"
 
 
+class AddressesOfPerson(LookOnlyInline):
+    """A person's e-mail addresses."""
+
+    model = EmailAddress
+    fields = ("email", "verified", "primary")
+    readonly_fields = fields
+
+
 @admin.register(User)
 class UserAdmin(LookOnlyAdmin):
     """People."""
@@ -55,7 +65,7 @@ class UserAdmin(LookOnlyAdmin):
         "date_joined",
         "last_login",
     )
-    inlines = (TeamsOfPerson,)
+    inlines = (AddressesOfPerson, TeamsOfPerson)
 
 
 @admin.register(Team)

@@ -98,7 +98,7 @@ class PostingsOfEntry(LookOnlyInline):
     """The sides of an entry."""
 
     model = Posting
-    fields = ("account", "of", "amount", "currency")
+    fields = ("line", "of", "amount", "currency")
     readonly_fields = fields
     show_change_link = False
 
@@ -108,7 +108,7 @@ class PostingsOfEntry(LookOnlyInline):
         return found.select_related("account__account__team")
 
     @admin.display(description="Account")
-    def account(self, posting: Posting) -> str:
+    def line(self, posting: Posting) -> str:
         """The line of the chart."""
         return posting.account.get_code_display()
 

@@ -140,7 +140,6 @@ class AttemptsOfRun(LookOnlyInline):
     )
     readonly_fields = fields
     ordering = ("number",)
-    show_change_link = False
 
 
 class EventsOfRun(LookOnlyInline):
@@ -150,7 +149,6 @@ class EventsOfRun(LookOnlyInline):
     fields = ("at", "attempt_number", "status", "reason", "message", "actor")
     readonly_fields = fields
     ordering = ("pk",)
-    show_change_link = False
 
 
 class StopForm(forms.Form):

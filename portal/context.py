@@ -12,18 +12,18 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.functional import SimpleLazyObject
 
 from accounts.actor import Actor
 from accounts.models import Team
 from billing.actions.accounts import ensure_account
 from billing.models import BillingAccount
+from billing.pages.facts import runway_text
 from billing.queries.funds import Funds, funds_of
 from clusters.access import jobs_of
 from clusters.choices import WorkloadStatus
 from portal.lib.money import format_money
-from portal.templatetags.portal_format import about
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -93,7 +93,7 @@ class FrameFacts:
         running = self.running()
         return {
             "balance_text": format_money(self.money.balance_micros),
-            "runway_text": "" if runway is None else f"{about(runway)} left",
+            "runway_text": "" if runway is None else f"{runway_text(runway)} left",
             "level": str(self.money.level),
             "url": reverse("billing"),
             "running_count": running["count"],
@@ -137,7 +137,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
             "teams": _lazy(lambda: facts.teams),
             "team_switch_url": reverse("team_switch"),
             "nav_items": _lazy(lambda: _nav(request.path)),
-            "launch_url": reverse("job_launch"),
+            "launch_url": launch_url(),
             "funds": _lazy(facts.funds),
             "running": _lazy(facts.running),
         }
@@ -159,13 +159,26 @@ def _nav(path: str) -> list[dict[str, Any]]:
     return [
         {
             "label": area.label,
-            "url": reverse(area.url_name),
+            "url": url,
             "icon": area.icon,
             "shortcut": area.shortcut,
             "is_active": path.startswith(area.prefix),
         }
         for area in AREAS
+        if (url := _url_if_any(area.url_name))
     ]
+
+
+def launch_url() -> str:
+    """Where a job is launched."""
+    return _url_if_any("job_launch")
+
+
+def _url_if_any(name: str) -> str:
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""  # an area this installation does not have
 
 
 def _menu(request: HttpRequest) -> list[dict[str, str]]:

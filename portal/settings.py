@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from django.templatetags.static import static
+
 from portal.lib.env import env_bool, env_int, env_list, env_path, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -247,7 +249,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.api.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["portal.lib.rest.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "portal.lib.rest.handle_exception",
     "UNAUTHENTICATED_USER": None,
@@ -300,6 +302,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "portal.formats"
 
 LOGGING = {
     "version": 1,
@@ -316,4 +319,34 @@ LOGGING = {
     },
 }
 
-UNFOLD = {"SITE_TITLE": "FastGPU staff", "SITE_HEADER": "FastGPU staff", "SITE_URL": "/"}
+UNFOLD = {
+    "SITE_TITLE": "FastGPU staff",
+    "SITE_HEADER": "FastGPU staff",
+    "SITE_URL": "/",
+    "SITE_ICON": lambda _request: static("img/mark.svg"),
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("img/mark.svg"),
+        }
+    ],
+    # Nobody edits here, so Django's own log of edits is always empty; the audit trail has it all.
+    "SHOW_HISTORY": False,
+    # The portal's accent, as a scale.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 267)",
+            "100": "oklch(94% .03 267)",
+            "200": "oklch(88% .06 267)",
+            "300": "oklch(80% .105 267)",
+            "400": "oklch(70% .145 267)",
+            "500": "oklch(58% .18 267)",
+            "600": "oklch(47% .18 267)",
+            "700": "oklch(42% .165 267)",
+            "800": "oklch(37% .14 267)",
+            "900": "oklch(32% .11 267)",
+            "950": "oklch(24% .08 267)",
+        }
+    },
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+import requests
 import stripe
 from django.conf import settings
 from stripe.params.checkout import SessionCreateParams
@@ -38,17 +39,10 @@ class StripeGateway:
     """Typed calls. Each raises Unavailable where Stripe does not answer or refuses us."""
 
     def __init__(self, api_key: str, api_base: str) -> None:
-        is_loopback = urlsplit(api_base).hostname in {"127.0.0.1", "localhost", "::1"}
-        http_client = stripe.HTTPXClient(
-            # A proxy of the environment leads out, never to our own sandbox.
-            timeout=TIMEOUT_S,
-            allow_sync_methods=True,
-            trust_env=not is_loopback,
-        )
         self._client = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base else None,
-            http_client=http_client,
+            http_client=_http_client(api_base),
             max_network_retries=RETRIES,
         )
 
@@ -120,6 +114,15 @@ def _gateway(api_key: str, api_base: str) -> StripeGateway:
             "Payments are not set up here: the operator has to set STRIPE_SECRET_KEY."
         )
     return StripeGateway(api_key, api_base)
+
+
+def _http_client(api_base: str) -> stripe.RequestsClient:
+    session = None
+    if urlsplit(api_base).hostname in {"127.0.0.1", "localhost", "::1"}:
+        # A proxy named by the environment leads out, never to our own sandbox.
+        session = requests.Session()
+        session.trust_env = False
+    return stripe.RequestsClient(timeout=TIMEOUT_S, session=session)
 
 
 def _unavailable(deed: str, error: stripe.StripeError) -> Unavailable:

@@ -12,8 +12,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -21,6 +20,7 @@ from rest_framework.views import APIView
 from clusters.telemetry.ingest import Reading, take
 from portal.lib import clock
 from portal.lib.errors import InvalidInput
+from portal.lib.rest import JsonParser
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_GPUS = 64
@@ -52,18 +52,15 @@ class AgentAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-class SampleParser(JSONParser):
-    """JSON that is neither too long nor nested past what a parser can follow."""
+class SampleParser(JsonParser):
+    """JSON of a bounded length."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         """Raises InvalidInput for a long body, ParseError for what is no JSON."""
         body = stream.read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
             raise InvalidInput(f"A beat is at most {MAX_BODY_BYTES} bytes long.")
-        try:
-            return super().parse(BytesIO(body), media_type, parser_context)
-        except RecursionError as error:
-            raise ParseError("JSON parse error - nested too deeply") from error
+        return super().parse(BytesIO(body), media_type, parser_context)
 
 
 class _Number(serializers.FloatField):

@@ -41,6 +41,9 @@ class Pool(models.Model):
     observed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Node(models.Model):
     """A machine of a pool."""
@@ -51,6 +54,9 @@ class Node(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["pool", "name"], name="node_unique")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Gpu(models.Model):
@@ -63,6 +69,9 @@ class Gpu(models.Model):
     memory_bytes = models.BigIntegerField()
     is_virtual = models.BooleanField(default=False)
     is_present = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.uuid
 
 
 class GpuAllotment(models.Model):

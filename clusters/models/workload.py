@@ -55,6 +55,9 @@ class Workload(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return self.public_id
+
 
 class Attempt(Leasable):
     """One placement of a workload; a retry is a new row. `external_name` is known before submit."""

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions, status
+from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 
 from portal.lib.errors import PortalError
@@ -22,6 +23,17 @@ _CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "too_many",
 }
+
+
+class JsonParser(JSONParser):
+    """JSON that is not nested past what a parser can follow."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Raises ParseError for what is no JSON."""
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from error
 
 
 def error_body(code: str, message: str, fields: dict[str, str] | None = None) -> dict[str, Any]:

@@ -53,4 +53,4 @@ class LookOnlyInline(LookOnly, TabularInline):  # type: ignore[misc]  # unfold h
 
     extra = 0
     can_delete = False
-    show_change_link = True
+    hide_title = True

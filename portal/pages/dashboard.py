@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.account.models import EmailAddress
-from clusters.queries.jobs import queue_positions
 from django.db.models import F, Q, Sum
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -17,6 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from accounts.pages.base import PortalRequest, signed_in
 from billing.models import BillingAccount, CreditLot, RatedUsage, UsageInterval
+from billing.pages.facts import facts_of as facts_of_funds
 from billing.queries.accrual import accrued_micros
 from billing.queries.periods import period_of
 from billing.queries.usage import cost_of
@@ -24,9 +24,10 @@ from clusters.access import jobs_of
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
 from clusters.models import Workload
-from portal.context import LIVE, FrameFacts, facts_of
+from clusters.queries.jobs import queue_positions
+from portal.context import LIVE, FrameFacts, facts_of, launch_url
 from portal.lib import clock
-from portal.templatetags.portal_format import about, money
+from portal.templatetags.portal_format import money
 
 RECENT = 8
 LIVE_SHOWN = 50
@@ -102,33 +103,11 @@ def _row(job: Workload, costs: dict[int, int], positions: dict[int, int]) -> Row
 
 
 def _money_facts(facts: FrameFacts) -> list[dict[str, str]]:
-    funds = facts.money
-    assert funds is not None  # noqa: S101  # signed_in gave the actor a team
-    runway = funds.runway_seconds
-    tone = "" if funds.level == "ok" else str(funds.level)
+    assert facts.money is not None  # noqa: S101  # signed_in gave the actor a team
+    balance, *others = facts_of_funds(facts.money)
     return [
-        {
-            "label": "Balance",
-            "value": money(funds.balance_micros),
-            "url": reverse("top_up"),
-            "why": "Add credit",
-        },
-        {
-            "label": "Burn per hour",
-            "value": money(funds.burn_micros_per_hour),
-            "note": f"{facts.running_count} running" if facts.running_count else "Nothing runs",
-        },
-        {
-            "label": "Runway",
-            "value": about(runway),
-            "note": "Nothing costs money now" if runway is None else "at this burn",
-            "tone": tone,
-        },
-        {
-            "label": "Held",
-            "value": money(funds.held_micros),
-            "note": f"{money(funds.available_micros)} free to launch with",
-        },
+        balance | {"url": reverse("top_up"), "why": "Add credit"},
+        *others,
         {
             "label": f"Spent in {clock.now():%B}",
             "value": money(_spent_micros(facts.account)),
@@ -174,7 +153,7 @@ def _first_steps(facts: FrameFacts) -> list[Step]:
         Step(
             title="Launch the digits example",
             text="Trains a classifier on 1,797 handwritten digits and saves the model.",
-            url=reverse("job_launch") + "?template=digits",
+            url=launch_url() + "?template=digits",
             action="Launch the example",
             is_done=False,
         ),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from clusters.queries.pools import with_counts
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_safe
 from billing.queries.prices import list_prices
 from clusters.access import pools_of
 from clusters.models import Pool
+from clusters.queries.pools import with_counts
 from portal.lib import clock
 from portal.lib.money import cost_micros
 
@@ -22,6 +24,7 @@ MINUTE_US = 60_000_000
 class Offer:
     """A pool as strangers see it, at its list price per GPU."""
 
+    name: str
     pool: Pool
     micros_per_hour: int
     micros_per_minute: int
@@ -46,14 +49,16 @@ def home_pools(request: HttpRequest) -> HttpResponse:
 def offers() -> list[Offer]:
     """The open pools that have a list price."""
     prices = list_prices(at=clock.now())
+    counted: Iterable[Any] = with_counts(pools_of(None))
     return [
         Offer(
+            name=pool.name.removesuffix(" (virtual)") if pool.is_virtual else pool.name,
             pool=pool,
             micros_per_hour=prices[pool.sku_code],
             micros_per_minute=cost_micros(prices[pool.sku_code], 1, MINUTE_US),
             gpus=pool.gpu_count,
             free=pool.free_count,
         )
-        for pool in with_counts(pools_of(None))
+        for pool in counted
         if pool.sku_code in prices
     ]

@@ -30,10 +30,14 @@ _END_OF_MESSAGE = b"\n" + b"-" * 79 + b"\n"
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One sent message. `id` is a digest of where it lies, so it names no path."""
+    """One sent message. `id` is a digest of where it lies, so it names no path.
+
+    A Date header counts whole seconds; `order` tells apart what was sent within one.
+    """
 
     id: str
     sent_at: datetime
+    order: tuple[int, int]
     subject: str
     sender: str
     to: tuple[str, ...]
@@ -66,17 +70,19 @@ def sent_mail() -> list[Mail]:
     folder = Path(settings.EMAIL_FILE_PATH)
     files = sorted(path for path in folder.glob("*.log") if not path.is_symlink())[::-1]
     mails = [mail for path in files[:FILES_READ] for mail in _mails_in(path)]
-    return sorted(mails, key=lambda mail: mail.sent_at, reverse=True)
+    return sorted(mails, key=lambda mail: (mail.sent_at, mail.order), reverse=True)
 
 
 def _mails_in(path: Path) -> Iterator[Mail]:
-    written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    written_ns = path.stat().st_mtime_ns
+    written_at = datetime.fromtimestamp(written_ns // 1_000_000_000, UTC)
     *parts, _rest = path.read_bytes().split(_END_OF_MESSAGE)
-    for number, raw in reversed(list(enumerate(parts))):
+    for number, raw in enumerate(parts):
         message = email.message_from_bytes(raw, policy=email.policy.default)
         yield Mail(
             id=hashlib.sha256(f"{path.name}:{number}".encode()).hexdigest()[:20],
             sent_at=_date_of(message) or written_at,
+            order=(written_ns, number),
             subject=str(message["subject"] or "(no subject)"),
             sender=str(message["from"] or ""),
             to=_recipients(message),

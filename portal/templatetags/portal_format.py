@@ -59,23 +59,6 @@ def duration(seconds: float | timedelta | None) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-@register.filter
-def about(seconds: float | None) -> str:
-    """Seconds in one unit, rounded down: `18 h`, `42 min`, `3 d`. For what is only an estimate."""
-    if seconds is None:
-        return UNKNOWN
-    whole = max(0, int(seconds))
-    if whole < _MINUTE:
-        return "under a minute"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min"
-    if whole < 2 * _DAY:
-        return f"{whole // _HOUR} h"
-    if whole < 730 * _DAY:
-        return f"{whole // _DAY} d"
-    return "over 2 years"
-
-
 def relative(at: datetime) -> str:
     """How long ago, or how soon, in one unit; older than a week, the date."""
     seconds = round((clock.now() - at).total_seconds())

@@ -74,9 +74,7 @@ def test_the_page_with_a_secret_is_not_cached(browser: Client) -> None:
 
 
 def test_a_new_key_comes_with_a_command_to_try(browser: Client) -> None:
-    page = html.unescape(
-        browser.post("/settings/api-keys/", {"name": "laptop"}).content.decode()
-    )
+    page = html.unescape(browser.post("/settings/api-keys/", {"name": "laptop"}).content.decode())
     assert re.search(r'curl -H "Authorization: Bearer fgpu_[\w-]+" http\S+/api/v1/pools', page)
 
 

@@ -26,9 +26,13 @@ def assert_books(account: BillingAccount) -> None:
     lots = CreditLot.objects.filter(account=account).aggregate(
         total=Sum("remaining_micros", default=0)
     )["total"]
-    assert -(
-        balance(account, AccountCode.CUSTOMER_CREDIT) + balance(account, AccountCode.PROMO_CREDIT)
-    ) == lots
+    assert (
+        -(
+            balance(account, AccountCode.CUSTOMER_CREDIT)
+            + balance(account, AccountCode.PROMO_CREDIT)
+        )
+        == lots
+    )
     for lot in CreditLot.objects.filter(account=account):
         used = LotConsumption.objects.filter(lot=lot).aggregate(
             total=Sum("amount_micros", default=0)
@@ -61,6 +65,5 @@ def assert_usage(account: BillingAccount) -> None:
 
 def balance(account: BillingAccount, code: AccountCode) -> int:
     """The cached balance of one of the team's lines, debit positive."""
-    return LedgerAccount.objects.filter(account=account, code=code).aggregate(
-        total=Sum("balance_micros", default=0)
-    )["total"]
+    lines = LedgerAccount.objects.filter(account=account, code=code)
+    return sum(lines.values_list("balance_micros", flat=True))

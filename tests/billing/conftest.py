@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import httpx
 import pytest
 
 from billing.actions.metering import Resource, open_interval
 from billing.models import BillingAccount, Price, UsageInterval
 from portal.lib import clock
+from tests.billing.sandbox.harness import (
+    GOOD_CARD,
+    SECRET_KEY,
+    WEBHOOK_SECRET,
+    Receiver,
+    Server,
+    until,
+)
 
 START = datetime(2026, 5, 4, 10, tzinfo=UTC)
 
@@ -54,3 +65,45 @@ def metered(account: BillingAccount, prices: Price) -> Metered:
         )
 
     return begin
+
+
+@dataclass
+class Box:
+    """The Stripe sandbox as a process of its own, and what it sent to its webhook."""
+
+    server: Server
+    receiver: Receiver
+
+    def pay(self, url: str, **typed: str) -> httpx.Response:
+        """Type a card into the page at `url`; a good one unless said otherwise."""
+        return httpx.post(url, data=GOOD_CARD | typed)
+
+    def delivery(self, kind: str) -> tuple[bytes, str]:
+        """The raw body and signature of the newest event of `kind`, once it has come."""
+        until(lambda: kind in self.receiver.types(), f"{kind} was delivered")
+        found = [
+            got
+            for got, event in zip(self.receiver.got, self.receiver.events(), strict=True)
+            if event.type == kind
+        ]
+        return found[-1]
+
+
+@pytest.fixture(scope="module")
+def box_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """One sandbox for a module."""
+    receiver = Receiver()
+    server = Server(tmp_path_factory.mktemp("stripe"), receiver.url)
+    yield Box(server, receiver)
+    server.stop()
+    receiver.close()
+
+
+@pytest.fixture
+def box(box_process: Box, settings: Any) -> Box:
+    """The sandbox, with the settings pointing at it."""
+    settings.STRIPE_API_BASE = box_process.server.url
+    settings.STRIPE_SECRET_KEY = SECRET_KEY
+    settings.STRIPE_WEBHOOK_SECRET = WEBHOOK_SECRET
+    box_process.receiver.got.clear()
+    return box_process

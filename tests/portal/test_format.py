@@ -54,21 +54,6 @@ def test_durations_are_read_at_a_glance(seconds: float | timedelta, text: str) -
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (30, "under a minute"),
-        (2_700, "45 min"),
-        (18 * 3600 + 1800, "18 h"),
-        (47 * 3600, "47 h"),
-        (10 * 86_400, "10 d"),
-        (10**9, "over 2 years"),
-    ],
-)
-def test_estimates_come_in_one_unit(seconds: int, text: str) -> None:
-    assert written.about(seconds) == text
-
-
-@pytest.mark.parametrize(
     ("before", "text"),
     [
         (timedelta(seconds=3), "just now"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -35,6 +36,13 @@ def check_now() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
+def commit(write: Callable[[], object]) -> None:
+    """Do `write` as a transaction that ends here."""
+    with transaction.atomic():
+        write()
+        check_now()
+
+
 def test_entry_moves_the_cached_balances(account: BillingAccount) -> None:
     post(account)
     line = LedgerAccount.objects.get(code=AccountCode.ACCOUNTS_RECEIVABLE, account=account)
@@ -55,24 +63,25 @@ def test_same_key_with_other_content_is_refused(account: BillingAccount) -> None
 
 
 def test_unbalanced_entry_is_refused_at_commit(account: BillingAccount) -> None:
-    with pytest.raises(IntegrityError, match="off balance by 1 usd"), transaction.atomic():
-        post(account, amount=6)
-        check_now()
+    with pytest.raises(IntegrityError, match="off balance by 1 usd"):
+        commit(lambda: post(account, amount=6))
 
 
 def test_entry_without_postings_is_refused_at_commit(account: BillingAccount) -> None:
-    with pytest.raises(IntegrityError, match="needs two or more"), transaction.atomic():
-        JournalEntry.objects.create(kind=EntryKind.USAGE, idempotency_key="x", effective_at=AT)
-        check_now()
+    entry = JournalEntry(kind=EntryKind.USAGE, idempotency_key="x", effective_at=AT)
+    with pytest.raises(IntegrityError, match="needs two or more"):
+        commit(entry.save)
 
 
 def test_posting_of_another_currency_is_refused(account: BillingAccount) -> None:
-    with pytest.raises(IntegrityError, match="another currency"), transaction.atomic():
-        entry = post(account)
-        line = LedgerAccount.objects.get(code=AccountCode.ACCOUNTS_RECEIVABLE, account=account)
-        for amount in (1, -1):
-            Posting.objects.create(entry=entry, account=line, amount_micros=amount, currency="eur")
-        check_now()
+    entry = post(account)
+    line = LedgerAccount.objects.get(code=AccountCode.ACCOUNTS_RECEIVABLE, account=account)
+    legs = [
+        Posting(entry=entry, account=line, amount_micros=amount, currency="eur")
+        for amount in (1, -1)
+    ]
+    with pytest.raises(IntegrityError, match="another currency"):
+        commit(lambda: Posting.objects.bulk_create(legs))
 
 
 @pytest.mark.parametrize(

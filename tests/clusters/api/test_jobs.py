@@ -122,7 +122,7 @@ def test_a_malformed_body_is_400(api: APIClient, engine: Engine) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed")
 
 
-@pytest.mark.parametrize("body", [b"[]", b"3", b'"x"', b"null", b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"[]", b"3", b'"x"', b"null", b"\xff\xfe", b"[" * 100_000])
 def test_a_body_of_another_shape_is_400(api: APIClient, engine: Engine, body: bytes) -> None:
     answer = api.post("/api/v1/jobs", body, content_type="application/json")
     assert answer.status_code == 400

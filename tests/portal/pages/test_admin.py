@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.db import models
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
@@ -21,11 +23,11 @@ from tests.conftest import PASSWORD
 
 OURS = [
     (app, model)
-    for app, models in {
+    for app, names in {
         "accounts": ["user", "team", "apikey", "auditevent"],
         "clusters": ["pool", "node", "gpu", "workload"],
     }.items()
-    for model in models
+    for model in names
 ]
 
 
@@ -61,7 +63,7 @@ def test_staff_sign_in_with_their_address(client: Client, dora: User) -> None:
     assert client.get("/admin/").status_code == 200
 
 
-@pytest.mark.parametrize("app, model", OURS)
+@pytest.mark.parametrize(("app", "model"), OURS)
 def test_others_do_not_get_in(
     client_of: Callable[[User], Client], alice: User, app: str, model: str
 ) -> None:
@@ -70,24 +72,27 @@ def test_others_do_not_get_in(
     assert response.headers["Location"].startswith("/admin/login/")
 
 
-@pytest.mark.parametrize("app, model", OURS)
+@pytest.mark.parametrize(("app", "model"), OURS)
 def test_lists_and_pages_open(console: Client, run: Workload, app: str, model: str) -> None:
     create_api_key(Actor.staff(run.created_by, team=run.team, reason="tests"), name="laptop")
     assert console.get(reverse(f"admin:{app}_{model}_changelist"), {"q": "a"}).status_code == 200
-    found = admin.site.get_model_admin(_model(app, model)).model.objects.first()
+    found = _model(app, model)._default_manager.first()
     assert found is not None
     assert console.get(reverse(f"admin:{app}_{model}_change", args=[found.pk])).status_code == 200
 
 
-@pytest.mark.parametrize("app, model", OURS)
-def test_nothing_is_added_changed_or_deleted(dora: User, app: str, model: str) -> None:
+@pytest.mark.parametrize("shown", admin.site._registry.values(), ids=str)
+def test_nothing_is_added_changed_or_deleted(dora: User, shown: admin.ModelAdmin[Any]) -> None:
     request = RequestFactory().get("/admin/")
     request.user = dora
-    shown = admin.site.get_model_admin(_model(app, model))
     assert shown.has_view_permission(request)
     assert not shown.has_add_permission(request)
     assert not shown.has_change_permission(request)
     assert not shown.has_delete_permission(request)
+    for inline in shown.get_inline_instances(request):
+        assert not inline.has_add_permission(request, None)
+        assert not inline.has_change_permission(request)
+        assert not inline.has_delete_permission(request)
 
 
 def test_a_changed_form_is_refused(console: Client, alice: User) -> None:
@@ -115,6 +120,11 @@ def test_secrets_are_not_shown(console: Client, run: Workload, actor: Actor) -> 
     assert run.created_by.password not in text
     assert "hidden-value" not in text
     assert "TOKEN" in text
+
+
+def test_instants_are_shown_to_the_second(console: Client, run: Workload) -> None:
+    page = console.get(reverse("admin:clusters_workload_changelist")).content.decode()
+    assert f"{run.created_at:%-d %b %Y, %H:%M:%S}" in page
 
 
 def test_the_button_on_a_run_asks_for_the_reason(console: Client, run: Workload) -> None:
@@ -175,5 +185,5 @@ def stop_path(run: Workload) -> str:
     return f"{reverse('admin:clusters_workload_stop')}?job={run.public_id}"
 
 
-def _model(app: str, name: str) -> type:
+def _model(app: str, name: str) -> type[models.Model]:
     return next(m for m in admin.site._registry if m._meta.label_lower == f"{app}.{name}")

@@ -45,7 +45,9 @@ def test_people_we_know_find_the_dashboard(
 
 
 def test_what_is_free_follows_what_runs(client: Client, actor: Actor, pool: Pool) -> None:
-    launch(actor, JobRequest(name="one", pool="a100", gpus=3, command="true", time_limit_seconds=600))
+    launch(
+        actor, JobRequest(name="one", pool="a100", gpus=3, command="true", time_limit_seconds=600)
+    )
     drive_pool(pool.pk)
     assert "1 of 4" in text_of(client, "/pools/now/")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def test_no_id_leaves_the_folder(client: Client, folder: Path, name: str) -> Non
 def test_a_link_out_of_the_folder_names_no_mail(folder: Path) -> None:
     send("Hello")
     (folder.parent / "secret.txt").write_text("not for you")
-    os.symlink(folder.parent / "secret.txt", folder / "99999999-link.log")
+    (folder / "99999999-link.log").symlink_to(folder.parent / "secret.txt")
     assert [mail.subject for mail in sent_mail()] == ["Hello"]
 
 

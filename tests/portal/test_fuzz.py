@@ -1,0 +1,42 @@
+"""Every operation of the API, fuzzed from its own OpenAPI document: never a 5xx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from hypothesis import HealthCheck, given, settings
+from rest_framework.test import APIClient
+
+from tests.conftest import Engine
+
+EXAMPLES = 25
+
+
+def fuzz(operation: Any, key: str) -> Callable[[], None]:
+    """Ask `operation` for what its document says, and for what it does not."""
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy())
+    def ask(case: schemathesis.Case) -> None:
+        response = case.call(headers={"Authorization": key})
+        assert response.status_code < 500, (case.as_curl_command(), response.text)
+        if response.status_code >= 400:
+            assert set(response.json()["error"]) == {"code", "message", "fields"}
+
+    return ask
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_request_makes_the_server_fail(engine: Engine, api: APIClient) -> None:
+    key = api._credentials["HTTP_AUTHORIZATION"]  # noqa: SLF001  # the test client keeps it there
+    document = schemathesis.openapi.from_wsgi(
+        "/api/v1/schema?format=json", get_wsgi_application()
+    )
+    operations = [found.ok() for found in document.get_all_operations()]
+    assert len(operations) >= 7
+    for operation in operations:
+        fuzz(operation, key)()
