@@ -1,5 +1,9 @@
 """WebSocket routes."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-websocket_urlpatterns: list[URLPattern] = []
+from clusters.consumers import JobConsumer
+
+websocket_urlpatterns: list[URLPattern] = [
+    path("ws/jobs/<str:job_id>/", JobConsumer.as_asgi(), name="job_socket"),  # type: ignore[arg-type]
+]

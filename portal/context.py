@@ -171,7 +171,7 @@ def _nav(path: str) -> list[dict[str, Any]]:
 
 def launch_url() -> str:
     """Where a job is launched."""
-    return _url_if_any("job_launch")
+    return _url_if_any("job_new")
 
 
 def _url_if_any(name: str) -> str:

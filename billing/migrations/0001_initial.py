@@ -165,6 +165,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={"verbose_name_plural": "journal entries"},
         ),
         migrations.CreateModel(
             name="CreditLot",

@@ -19,3 +19,6 @@ class BillingAccount(models.Model):
     )
     stripe_customer_id = models.CharField(max_length=80, null=True, unique=True)  # noqa: DJ001
     created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.team.name

@@ -37,6 +37,9 @@ class Invoice(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return self.public_id
+
 
 class InvoiceLine(models.Model):
     """One resource's usage at one price."""

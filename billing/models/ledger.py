@@ -51,6 +51,12 @@ class JournalEntry(models.Model):
         "self", on_delete=models.PROTECT, null=True, related_name="reversed_by"
     )
 
+    class Meta:
+        verbose_name_plural = "journal entries"
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
 
 class Posting(models.Model):
     """One side of an entry; debit positive. Never updated, never deleted."""

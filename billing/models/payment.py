@@ -41,6 +41,9 @@ class Payment(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return self.public_id
+
 
 class WebhookEvent(models.Model):
     """A delivery from Stripe, stored before it is looked at."""

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of
+from billing.actions.invoices import refresh_draft
 from billing.choices import LotKind, PaymentStatus
 from billing.models import BillingAccount, CreditLot
 from billing.pages.facts import facts_of
@@ -30,7 +31,10 @@ SHOWN = 12
 def billing(request: PortalRequest) -> HttpResponse:
     """The whole page."""
     account = account_of(request.actor)
-    context = _live(account, request.GET.get("page", "1")) | {
+    live = _live(account, request.GET.get("page", "1"))
+    if live["lines"]:
+        refresh_draft(account, at=clock.now())  # shown as it is now, not as of the last sweep
+    context = live | {
         "payments": account.payments.exclude(status=PaymentStatus.DRAFT).order_by("-pk")[:SHOWN],
         "gifts": CreditLot.objects.filter(account=account)
         .exclude(kind=LotKind.PURCHASED)

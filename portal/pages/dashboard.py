@@ -153,7 +153,7 @@ def _first_steps(facts: FrameFacts) -> list[Step]:
         Step(
             title="Launch the digits example",
             text="Trains a classifier on 1,797 handwritten digits and saves the model.",
-            url=launch_url() + "?template=digits",
+            url=launch_url() + "?example=digits",
             action="Launch the example",
             is_done=False,
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.developer import Developer
 from tests.browser.portal import Stack, running
 
 CHROMIUM = "/usr/bin/chromium"
@@ -23,6 +24,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("stack")
     with running(folder / "var") as stack:
         yield stack
+
+
+@pytest.fixture
+def developer(stack: Stack) -> Iterator[Developer]:
+    """The demo's owner at the API of that stack."""
+    with Developer(stack) as developer:
+        yield developer
 
 
 @pytest.fixture(scope="session")

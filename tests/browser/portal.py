@@ -55,6 +55,13 @@ class Stack:
                 return pid
         raise LookupError(name)
 
+    @property
+    def database_url(self) -> str:
+        """DATABASE_URL as the web server was given it."""
+        environ = Path(f"/proc/{self.pid_of('web')}/environ").read_bytes().decode()
+        pairs = dict(pair.split("=", 1) for pair in environ.split("\0") if "=" in pair)
+        return pairs["DATABASE_URL"]
+
     def _belongs(self, pid: int) -> bool:
         try:
             environ = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.browser.developer import Developer, ask_database, check_cost, until
 from tests.browser.portal import Stack, start
 
 COUNTING = """exec python3 -u -c '
@@ -25,49 +25,17 @@ for i in range(60):
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 
-class Developer:
-    """Somebody with the demo's API key."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{stack.port}/api/v1",
-            headers={"Authorization": f"Bearer {stack.demo['owner_api_key']}"},
-            timeout=20,
-        )
-
-    def launch(self, command: str, **more: Any) -> str:
-        body = {"name": "kill test", "pool": "a100", "gpus": 1, "command": command, **more}
-        answer = self.http.post("/jobs", json=body)
-        assert answer.status_code == 201, answer.text
-        job_id: str = answer.json()["id"]
-        return job_id
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        answer = self.http.get(f"/jobs/{job_id}")
-        assert answer.status_code == 200, answer.text
-        seen: dict[str, Any] = answer.json()
-        return seen
-
-    def log(self, job_id: str) -> str:
-        text: str = self.http.get(f"/jobs/{job_id}/logs?offset=0").json()["text"]
-        return text
-
-
-def until(look: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Ask again until the answer is true; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
-        time.sleep(0.1)
-    return seen
-
-
-def _check_billed_once(developer: Developer, job_id: str) -> None:
-    job = developer.job(job_id)
-    seconds = round(job["billed_seconds"] * 1_000_000)
-    assert job["cost_micros"] == job["price_micros_per_gpu_hour"] * seconds // 3_600_000_000
-    started, ended = (_instant(job[name]) for name in ("started_at", "ended_at"))
-    assert abs((ended - started) - job["billed_seconds"]) < 1e-4
+def _check_billed_once(stack: Stack, job: dict[str, Any]) -> None:
+    check_cost(job)
+    seconds = _instant(job["ended_at"]) - _instant(job["started_at"])
+    assert abs(seconds - job["billed_seconds"]) < 1e-4
+    posted = ask_database(
+        stack,
+        "SELECT count(DISTINCT i.id), sum(r.amount_micros) FROM billing_usageinterval i"
+        " JOIN billing_ratedusage r ON r.interval_id = i.id WHERE i.resource_public_id = %s",
+        job["id"],
+    )
+    assert posted == [(1, job["cost_micros"])]
 
 
 def _instant(text: str) -> float:
@@ -76,8 +44,12 @@ def _instant(text: str) -> float:
 
 def test_killing_parts_and_the_whole_stack_loses_nothing(tmp_path: Path) -> None:
     stack = start(tmp_path / "var")
-    try:
-        developer = Developer(stack)
+    with Developer(stack) as developer, ExitStack() as cleanup:
+
+        def stop_the_latest() -> None:
+            stack.stop()
+
+        cleanup.callback(stop_the_latest)
         job_id = developer.launch(
             COUNTING,
             environment="system",
@@ -102,9 +74,7 @@ def test_killing_parts_and_the_whole_stack_loses_nothing(tmp_path: Path) -> None
         until(lambda: developer.job(job_id)["status"] == "succeeded", seconds=90)
         lines = developer.log(job_id).split("\n")
         assert lines == [*(f"line {i}" for i in range(60)), ""]
-        _check_billed_once(developer, job_id)
-    finally:
-        stack.stop()
+        _check_billed_once(stack, developer.job(job_id))
 
 
 def _answers(developer: Developer, job_id: str) -> bool:

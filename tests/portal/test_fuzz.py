@@ -32,10 +32,8 @@ def fuzz(operation: Any, key: str) -> Callable[[], None]:
 
 @pytest.mark.django_db(transaction=True)
 def test_no_request_makes_the_server_fail(engine: Engine, api: APIClient) -> None:
-    key = api._credentials["HTTP_AUTHORIZATION"]  # noqa: SLF001  # the test client keeps it there
-    document = schemathesis.openapi.from_wsgi(
-        "/api/v1/schema?format=json", get_wsgi_application()
-    )
+    key = api._credentials["HTTP_AUTHORIZATION"]  # the test client keeps it there
+    document = schemathesis.openapi.from_wsgi("/api/v1/schema?format=json", get_wsgi_application())
     operations = [found.ok() for found in document.get_all_operations()]
     assert len(operations) >= 7
     for operation in operations:

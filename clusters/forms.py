@@ -1,0 +1,147 @@
+"""Forms of clusters. They parse; whether a launch may be is decided by the action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from clusters.actions.launch_checks import MAX_NAME, JobRequest
+from clusters.models import Pool
+from portal.lib.errors import InvalidInput
+
+MAX_HOURS = 100_000
+_FIELD_OF = {"time_limit_seconds": "hours"}
+
+
+class LaunchForm(forms.Form):
+    """A job as a person asks for it; the time limit in hours and minutes."""
+
+    name = forms.CharField(
+        max_length=MAX_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "train-01"}),
+        error_messages={"required": "Give the job a name."},
+    )
+    pool = forms.ChoiceField(
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": "Choose a pool.",
+            "invalid_choice": "There is no such pool. Choose one of the list.",
+        },
+    )
+    gpus = forms.IntegerField(
+        label="GPUs",
+        min_value=1,
+        max_value=10_000,
+        initial=1,
+        error_messages={
+            "required": "Say how many GPUs.",
+            "invalid": "Write a whole number, such as 1.",
+            "min_value": "Ask for at least 1 GPU.",
+        },
+    )
+    environment = forms.ChoiceField(
+        required=False,
+        error_messages={"invalid_choice": "There is no such environment. Choose one of the list."},
+    )
+    hours = forms.IntegerField(
+        label="Time limit",
+        required=False,
+        min_value=0,
+        max_value=MAX_HOURS,
+        error_messages={"invalid": "Write whole hours.", "min_value": "Write 0 hours or more."},
+    )
+    minutes = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_HOURS * 60,
+        error_messages={"invalid": "Write whole minutes.", "min_value": "Write 0 minutes or more."},
+    )
+    command = forms.CharField(
+        strip=False,
+        help_text="Run by bash in an empty home folder. What it leaves there is yours to download.",
+        widget=forms.Textarea(
+            attrs={
+                "rows": 10,
+                "class": "mono",
+                "spellcheck": "false",
+                "autocapitalize": "off",
+                "placeholder": "python train.py",
+                "wrap": "off",
+            }
+        ),
+        error_messages={"required": "Say what to run, for example: python train.py"},
+    )
+    env = forms.CharField(
+        label="Environment variables",
+        required=False,
+        strip=False,
+        help_text="One NAME=value a line.",
+        widget=forms.Textarea(
+            attrs={
+                "rows": 3,
+                "class": "mono",
+                "spellcheck": "false",
+                "autocapitalize": "off",
+                "placeholder": "SEED=1",
+            }
+        ),
+    )
+
+    def __init__(self, *args: Any, pools: list[Pool], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        environments = sorted({name for pool in pools for name in pool.environments})
+        self._choose("pool", [(pool.slug, pool.name) for pool in pools])
+        self._choose("environment", [(name, name) for name in environments])
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  # declared above
+        field.choices = choices
+
+    def clean_env(self) -> dict[str, str]:
+        """Lines of NAME=value as a mapping."""
+        env: dict[str, str] = {}
+        for number, line in enumerate(self.cleaned_data["env"].splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, equals, value = line.partition("=")
+            if not equals:
+                raise forms.ValidationError(f"Line {number} has no =. Write NAME=value.")
+            if name.strip() in env:
+                raise forms.ValidationError(f"{name.strip()[:60]} is set twice.")
+            env[name.strip()] = value
+        return env
+
+    def clean_command(self) -> str:
+        """Browsers send CRLF; bash wants LF."""
+        return str(self.cleaned_data["command"]).replace("\r\n", "\n")
+
+    @property
+    def time_limit_seconds(self) -> int:
+        """The time limit of a valid form."""
+        hours = self.cleaned_data.get("hours") or 0
+        minutes = self.cleaned_data.get("minutes") or 0
+        return int(hours * 3600 + minutes * 60)
+
+    @property
+    def request(self) -> JobRequest:
+        """What a valid form asks for."""
+        data = self.cleaned_data
+        return JobRequest(
+            name=data["name"],
+            pool=data["pool"],
+            gpus=data["gpus"],
+            environment=data["environment"],
+            command=data["command"],
+            env=data["env"],
+            time_limit_seconds=self.time_limit_seconds,
+        )
+
+    def refuse(self, error: InvalidInput) -> None:
+        """Show what the action refused at the fields it names."""
+        for name, problem in error.fields.items():
+            field = _FIELD_OF.get(name, name)
+            self.add_error(field if field in self.fields else None, problem)
+        if not error.fields:
+            self.add_error(None, error.message)

@@ -1,0 +1,86 @@
+"""A job as its live page needs it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from accounts.access import actor_of_user
+from accounts.models import User
+from clusters.access import job_for
+from clusters.backends.base import Backend, BackendUnavailable
+from clusters.backends.registry import backend
+from clusters.models import Workload
+from clusters.queries.jobs import FINAL
+from clusters.queries.logs import has_offset, latest_attempt, tail_offset
+from portal.lib.errors import NotFound
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveJob:
+    """The job and the attempt whose log is shown; `attempt` is 0 where there is none."""
+
+    job: Workload
+    attempt: int
+    external_name: str
+    has_started: bool
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.job.status in FINAL
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """Status and reason."""
+        return self.job.status, self.job.reason
+
+    @property
+    def engine(self) -> Backend:
+        """Where it runs."""
+        return backend(self.job.pool.backend)
+
+
+def live_job_of(user: User, job_id: str) -> LiveJob:
+    """The job, in whichever of the person's teams it is. Raises NotFound."""
+    for team_id in user.memberships.order_by("pk").values_list("team__public_id", flat=True):
+        try:
+            return _described(job_for(actor_of_user(user, team_id=team_id), job_id))
+        except NotFound:
+            continue
+    raise NotFound("There is no such job.")
+
+
+def live_job_again(seen: LiveJob) -> LiveJob:
+    """The same job as it stands now."""
+    return _described(Workload.objects.select_related("pool").get(pk=seen.job.pk))
+
+
+def log_start(live: LiveJob, *, offset: int | None, attempt: int | None, keep: int) -> int:
+    """Where a viewer begins: at `offset` where that lies in this attempt's log, else `keep` bytes
+    before its end. Unknown, because the engine does not answer: where the viewer asked.
+    """
+    is_same = attempt is None or attempt == live.attempt
+    try:
+        if (
+            offset is not None
+            and is_same
+            and has_offset(live.engine, live.external_name, offset=offset)
+        ):
+            return offset
+        return tail_offset(live.engine, live.external_name, keep=keep)
+    except BackendUnavailable as error:
+        logger.warning("the log of %s cannot be read: %s", live.external_name, error)
+        return (offset or 0) if is_same else 0
+
+
+def _described(job: Workload) -> LiveJob:
+    attempt = latest_attempt(job)
+    return LiveJob(
+        job=job,
+        attempt=attempt.number if attempt else 0,
+        external_name=attempt.external_name if attempt else "",
+        has_started=attempt is not None and attempt.started_at is not None,
+    )
