@@ -45,7 +45,8 @@ class Developer:
 
     def log(self, job_id: str) -> str:
         """The whole log, page by page."""
-        text, offset = "", 0
+        text: str = ""
+        offset = 0
         while True:
             page = self.http.get(f"/jobs/{job_id}/logs", params={"offset": offset}).json()
             text += page["text"]
