@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import transaction
 
 from accounts.access import digest_of, require_owner, team_of
@@ -13,6 +15,8 @@ from portal.lib import clock, ids
 from portal.lib.errors import InvalidInput, NotFound
 
 MAX_NAME = 80
+
+LAST_USED_STEP = timedelta(minutes=1)
 
 
 @transaction.atomic
@@ -64,6 +68,13 @@ def create_api_key(actor: Actor, *, name: str) -> tuple[ApiKey, str]:
     )
     audit.record(actor, "api_key.created", team=team, object_id=key.public_id)
     return key, secret
+
+
+def note_use(key: ApiKey) -> None:
+    """Remember that `key` was used, to the minute: not one write a request."""
+    now = clock.now()
+    if key.last_used_at is None or now - key.last_used_at > LAST_USED_STEP:
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 @transaction.atomic

@@ -8,6 +8,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from accounts.access import actor_of_secret
+from accounts.actions.teams import note_use
 from accounts.actor import Actor
 from accounts.models import User
 from portal.lib.errors import NotSignedIn
@@ -25,6 +26,8 @@ class BearerAuthentication(BaseAuthentication):
             actor = actor_of_secret(words[1].decode("ascii") if len(words) == 2 else "")
         except (NotSignedIn, UnicodeDecodeError) as error:
             raise AuthenticationFailed("This API key is unknown or has been revoked.") from error
+        if actor.api_key is not None:
+            note_use(actor.api_key)
         assert actor.user is not None  # noqa: S101  # a key always belongs to a person
         return actor.user, actor
 

@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={"verbose_name": "API key"},
         ),
         migrations.CreateModel(
             name="Membership",

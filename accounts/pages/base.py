@@ -7,7 +7,8 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 
 from accounts.access import actor_of_user
@@ -27,7 +28,7 @@ class PortalRequest(HttpRequest):
     request_id: str
 
 
-Page = Callable[..., HttpResponse]
+Page = Callable[..., HttpResponseBase]
 
 
 def signed_in(view: Page) -> Page:
@@ -38,7 +39,7 @@ def signed_in(view: Page) -> Page:
     """
 
     @wraps(view)
-    def wrapped(request: PortalRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapped(request: PortalRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request.actor = _actor(request)
         return view(request, *args, **kwargs)
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from billing.actions.accounts import ensure_account
-from billing.actions.holds import release_hold, take_hold
-from billing.queries.prices import price_for
 from django.db import transaction
 
 from accounts.access import team_of
@@ -14,6 +11,9 @@ from accounts.actions import audit
 from accounts.actor import Actor
 from accounts.choices import ActorKind
 from accounts.models import Team
+from billing.actions.accounts import ensure_account
+from billing.actions.holds import release_hold, take_hold
+from billing.queries.prices import price_for
 from clusters.access import job_for
 from clusters.actions.launch_checks import JobRequest, check_launch
 from clusters.actions.locks import lock_workload
@@ -120,7 +120,9 @@ def request_stop(job: Workload, reason: Reason, *, actor: Actor) -> None:
     Raises Conflict when the job has ended already.
     """
     job = lock_workload(job.pk)
-    who = str(actor.user) if actor.user else "FastGPU"
+    who = {ActorKind.SYSTEM: "FastGPU", ActorKind.STAFF: "FastGPU staff"}.get(
+        actor.kind, str(actor.user)
+    )
     now = clock.now()
     attempt = Attempt.objects.filter(workload=job).exclude(state=AttemptState.ENDED).first()
     if attempt is not None and _leave_queue(attempt, reason):

@@ -104,6 +104,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={"verbose_name": "GPU", "verbose_name_plural": "GPUs"},
         ),
         migrations.AddField(
             model_name="node",

@@ -70,6 +70,10 @@ class Gpu(models.Model):
     is_virtual = models.BooleanField(default=False)
     is_present = models.BooleanField(default=True)
 
+    class Meta:
+        verbose_name = "GPU"
+        verbose_name_plural = "GPUs"
+
     def __str__(self) -> str:
         return self.uuid
 

@@ -176,7 +176,7 @@ def _details(found: Workload) -> list[dict[str, Any]]:
         {"label": "Launched by", "value": str(found.created_by)},
         {"label": "Launched", "value": _instant(found.created_at)},
         {"label": "Pool", "value": found.pool.name},
-        {"label": "GPU", "value": f"{found.gpus} × {found.pool.gpu_model}"},
+        {"label": "GPU", "value": f"{found.gpus} \N{MULTIPLICATION SIGN} {found.pool.gpu_model}"},
         {"label": "Environment", "value": found.environment, "mono": True},
         {"label": "Time limit", "value": duration(found.time_limit_seconds)},
         {"label": "Price", "value": f"{money(found.price.micros_per_hour)} per GPU and hour"},

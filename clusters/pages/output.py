@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import BinaryIO
 
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -70,7 +70,7 @@ def job_file(request: PortalRequest, job_id: str, path: str) -> HttpResponseBase
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     response = _attachment(
-        AsyncPieces(_pieces_of_file(stream, size)),
+        AsyncPieces(_pieces_of_file(stream, size), release=stream.close),
         name=path.rsplit("/", 1)[-1],
         content_type="application/octet-stream",
     )
@@ -129,17 +129,19 @@ def _attachment(pieces: AsyncPieces, *, name: str, content_type: str) -> Streami
 
 def _pieces_of_file(stream: BinaryIO, size: int) -> Iterator[bytes]:
     """At most `size` bytes: a file that still grows ends where it ended when it was opened."""
-    with stream:
-        while size > 0 and (data := stream.read(min(size, FILE_PIECE))):
-            size -= len(data)
-            yield data
+    while size > 0 and (data := stream.read(min(size, FILE_PIECE))):
+        size -= len(data)
+        yield data
 
 
 class AsyncPieces(AsyncIterator[bytes]):
     """A blocking iterator read in a thread, a piece at a time: files never lie in memory whole."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(
+        self, pieces: Iterator[bytes], *, release: Callable[[], None] = lambda: None
+    ) -> None:
         self._pieces = pieces
+        self._release = release
 
     async def __anext__(self) -> bytes:
         """The next piece."""
@@ -150,6 +152,4 @@ class AsyncPieces(AsyncIterator[bytes]):
 
     def close(self) -> None:
         """Let go of what is read; Django calls it at the end of the response."""
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
+        self._release()

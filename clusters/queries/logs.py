@@ -34,14 +34,27 @@ def read_log(job: Workload, *, offset: int, limit: int) -> LogChunk:
 
 
 def pieces_of_log(job: Workload) -> Iterator[bytes]:
-    """The log as far as it goes now, piece by piece. Raises Unavailable."""
+    """The log as far as it goes now, piece by piece; the database is asked here and not later.
+
+    Raises Unavailable.
+    """
+    attempt = latest_attempt(job)
+    if attempt is None or attempt.started_at is None:
+        return iter(())
+    return _pieces(backend(job.pool.backend), attempt.external_name)
+
+
+def _pieces(engine: Backend, external_name: str) -> Iterator[bytes]:
     offset = 0
-    while True:
-        chunk = read_log(job, offset=offset, limit=PIECE_BYTES)
-        if not chunk.data:
-            return
-        yield chunk.data
-        offset = chunk.next_offset
+    try:
+        while True:
+            chunk = engine.read_log(external_name, offset=offset, limit=PIECE_BYTES)
+            if not chunk.data:
+                return
+            yield chunk.data
+            offset = chunk.next_offset
+    except BackendUnavailable as error:
+        raise Unavailable("The log cannot be read just now. Try again shortly.") from error
 
 
 def tail_offset(engine: Backend, external_name: str, *, keep: int) -> int:
