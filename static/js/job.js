@@ -1,0 +1,107 @@
+// A job's page: everything live comes through one socket.
+import { GpuCharts } from "./chart-gpu.js";
+import { bytes, duration, money } from "./format.js";
+import { JobSocket } from "./job-socket.js";
+import { LogPanel } from "./job-log.js";
+
+const HOUR_US = 3_600_000_000n;
+const QUEUE_MS = 3000;
+const FILES_MS = 10_000;
+const run = document.getElementById("run");
+const find = (id) => document.getElementById(id);
+const WORDS = {
+  live: "Live",
+  lost: "Reconnecting",
+  ended: "Ended",
+  refused: "You can no longer see this job. Reload the page.",
+};
+
+const log = new LogPanel();
+const charts = new GpuCharts();
+let ahead = 0; // the server's clock less ours, in milliseconds
+
+// The same sum as the bill: floor(price x GPUs x microseconds / hour), never added up from ticks.
+function cost(element, now) {
+  const { closed, price, gpus, from } = element.dataset;
+  const us = BigInt(Math.max(0, Math.round(now - Date.parse(from)))) * 1000n;
+  return Number(BigInt(closed) + (BigInt(price) * BigInt(gpus) * us) / HOUR_US);
+}
+
+function tick() {
+  if (document.hidden) return;
+  const now = Date.now() + ahead;
+  const paid = find("job-cost");
+  if (paid.dataset.from) paid.textContent = money(cost(paid, now), 4);
+  const ran = find("job-ran");
+  if (ran.dataset.from) ran.textContent = duration((now - Date.parse(ran.dataset.from)) / 1000);
+}
+
+const refresh = (id) => find(id).dispatchEvent(new CustomEvent("refresh"));
+const status = () => run.querySelector(".run-status");
+const isFinal = () => "final" in status().dataset;
+
+function settled() {
+  find("stop-button").hidden = !("mayStop" in status().dataset);
+  if (isFinal()) find("stop-dialog").close();
+  tick();
+}
+
+function state(name) {
+  const live = find("log-live");
+  live.dataset.state = name === "refused" ? "lost" : name;
+  live.textContent = WORDS[name];
+}
+
+function showEnd(text) {
+  find("log-end").textContent = text;
+}
+
+async function loadStored() {
+  try {
+    const response = await fetch(run.dataset.telemetry);
+    if (response.ok) charts.load(await response.json());
+  } catch (error) {
+    // The live samples follow; the stored ones come with the next connection.
+    console.warn("stored samples were not loaded:", error.message);
+  }
+}
+
+const socket = new JobSocket(run.dataset.socket, run.dataset.statusUrl, {
+  state,
+  hello(data, isSame) {
+    ahead = Date.parse(data.now) - Date.now();
+    if (!isSame) log.reset(data.offset);
+    if (data.status !== status().dataset.status) refresh("job-now");
+    loadStored();
+  },
+  status() {
+    refresh("job-now");
+    refresh("job-files");
+  },
+  gpu: (data) => charts.add(data),
+  log(data) {
+    log.append(data.text);
+    showEnd(`${bytes(data.next_offset)} so far`);
+  },
+  end(data) {
+    log.draw();
+    showEnd(data.offset ? `${bytes(data.offset)}, complete` : "It printed nothing.");
+    refresh("job-now");
+    refresh("job-files");
+    loadStored();
+  },
+});
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.target.closest("#job-now")) settled();
+});
+setInterval(tick, 1000);
+document.addEventListener("visibilitychange", tick);
+// A place in the queue moves when others' jobs end, of which this job's socket knows nothing.
+setInterval(() => {
+  if (!document.hidden && !socket.isOver && status().dataset.status === "queued") refresh("job-now");
+}, QUEUE_MS);
+setInterval(() => {
+  if (!document.hidden && !socket.isOver && status().dataset.status === "running") refresh("job-files");
+}, FILES_MS);
+tick();

@@ -1,0 +1,107 @@
+"""`python -m tests.browser.screenshots`: every page, light and dark, phone and desk.
+
+Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
+README) and `build/screenshots` (all).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from clusters.examples import DIGITS
+from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.developer import Developer, until
+from tests.browser.portal import ROOT, Stack, running
+
+OUT = ROOT / "build" / "screenshots"
+README = {"home": "home", "job-running": "job", "billing": "billing"}
+WIDTHS = (390, 1440)
+
+
+def main() -> int:
+    """Take them all."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="fgs-"))
+    try:
+        with running(folder / "var") as stack, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            with Developer(stack) as developer:
+                take_all(browser, stack, developer)
+            browser.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for page, name in README.items():
+        shutil.copy(OUT / f"{page}-light-1440.png", ROOT / "docs" / "img" / f"{name}.png")
+    sys.stdout.write(f"{len(list(OUT.glob('*.png')))} screenshots in {OUT}\n")
+    return 0
+
+
+def take_all(browser: Browser, stack: Stack, developer: Developer) -> None:
+    """Pages without a job, with one at work, and after it."""
+    shoot(browser, stack, {"home": "/", "login": "/account/login/", "signup": "/account/signup/"})
+    shoot(
+        browser,
+        stack,
+        {
+            "first-steps": "/dashboard/",
+            "jobs-empty": "/jobs/",
+            "launch": "/jobs/new/?example=digits",
+            "top-up": "/billing/top-up/",
+            "settings": "/settings/",
+            "api-keys": "/settings/api-keys/",
+            "team": "/team/",
+            "mailbox": "/mailbox/",
+            "not-found": "/nothing/",
+        },
+        signed_in=True,
+    )
+    more = {"environment": DIGITS.environment, "time_limit_seconds": 600, "name": "digits"}
+    first = developer.launch(DIGITS.command, **more)
+    developer.launch("sleep 200", name="vision-transformer-pretraining-imagenet-run-42", gpus=3)
+    developer.launch("sleep 200", name="waits for a GPU", gpus=4)
+    until(lambda: "epoch  9" in developer.log(first), seconds=90)
+    shoot(
+        browser,
+        stack,
+        {"job-running": f"/jobs/{first}/", "dashboard": "/dashboard/", "jobs": "/jobs/"},
+        signed_in=True,
+    )
+    developer.ended(first, seconds=240)
+    shoot(browser, stack, {"job-ended": f"/jobs/{first}/", "billing": "/billing/"}, signed_in=True)
+
+
+def shoot(
+    browser: Browser, stack: Stack, pages: dict[str, str], *, signed_in: bool = False
+) -> None:
+    """Each page in each theme and width."""
+    for theme in ("light", "dark"):
+        context = browser.new_context(color_scheme="light" if theme == "light" else "dark")
+        page = context.new_page()
+        if signed_in:
+            sign_in(page, stack)
+        for name, path in pages.items():
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
+                page.goto(stack.url + path)
+                if name.startswith("job-"):
+                    page.locator(".js-plotly-plot").first.wait_for(timeout=20_000)
+                page.screenshot(path=OUT / f"{name}-{theme}-{width}.png", full_page=True)
+        context.close()
+
+
+def sign_in(page: Page, stack: Stack) -> None:
+    """As the demo's owner."""
+    page.goto(f"{stack.url}/account/login/")
+    page.locator("input[name=login]").fill(stack.demo["owner_email"])
+    page.locator("input[name=password]").fill(stack.demo["owner_password"])
+    page.locator("main button[type=submit]").click()
+    page.wait_for_url(f"{stack.url}/dashboard/")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
