@@ -16,6 +16,7 @@ from accounts.access import team_of
 from accounts.actor import Actor
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of
+from billing.pages.facts import runway_text
 from billing.queries.funds import Funds, funds_of
 from clusters.access import job_for, jobs_of, pools_of
 from clusters.actions.jobs import Quote, launch, quote
@@ -47,10 +48,10 @@ class Offer:
     short_micros: int
 
     @property
-    def runway_seconds(self) -> int:
-        """How long the balance lasts once this runs too."""
+    def runway(self) -> str:
+        """How long the balance lasts once this runs too, in words."""
         burn = self.funds.burn_micros_per_hour + self.price.micros_per_hour
-        return max(0, self.funds.balance_micros * 3600 // burn) if burn else MOST_SECONDS
+        return runway_text(max(0, self.funds.balance_micros * 3600 // burn) if burn else None)
 
     @property
     def top_up_url(self) -> str:

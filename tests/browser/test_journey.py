@@ -91,7 +91,7 @@ def launch_the_example(page: Page, stack: Stack) -> None:
     """The digits, with the price in sight before the button."""
     page.goto(f"{stack.url}/jobs/new/?example=digits")
     expect(page.locator("main")).to_contain_text("$2.10")
-    page.get_by_role("button", name=re.compile(r"^Launch 1 × A100.*\$2\.10/h")).click()
+    page.get_by_role("button", name=re.compile(r"^Launch 1 . A100.*\$2\.10/h")).click()
     page.wait_for_url(re.compile(r"/jobs/job_\w+/$"))
 
 

@@ -138,7 +138,7 @@ def test_each_role_gets_what_the_table_says(row: Row, world: World) -> None:
         response = client.generic(row.method, fill(row.route, world.ids))
         target = response.headers.get("Location", "")
         got[role] = "login" if "/login/" in target else str(response.status_code)
-    assert got == row.statuses
+    assert got == row.statuses, f"the product answers {got}"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -150,7 +150,7 @@ async def test_each_role_gets_the_socket_the_table_says(row: Row, world: World) 
     for role, client in world.clients.items():
         path = fill(row.route.removeprefix("ws:"), world.ids)
         got[role] = await knock(path, client)
-    assert got == row.statuses
+    assert got == row.statuses, f"the product answers {got}"
 
 
 async def knock(path: str, client: Client) -> str:
