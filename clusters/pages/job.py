@@ -151,10 +151,9 @@ def _event_text(event: WorkloadEvent, now: JobDetail | None) -> str:
         return f"Launched{by}. {_queue_words(now)}".strip()
     if reason == Reason.STOP_REQUESTED:
         return f"Asked to stop{by}. It may still save its work."
-    if reason == Reason.RUNNING and now is not None and now.attempt is not None:
-        return f"On {now.attempt.node}." if now.attempt.node else ""
-    text = f"{event.message or reason.label}."
-    return "" if reason == Reason.RUNNING else text.replace("..", ".")
+    if now is None or reason == Reason.RUNNING:
+        return ""
+    return f"{(event.message or reason.label).removesuffix('.')}."
 
 
 def _queue_words(now: JobDetail | None) -> str:

@@ -1,0 +1,150 @@
+"""The launch form and its quote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.actor import Actor
+from accounts.models import Team, User
+from clusters.actions.jobs import launch
+from clusters.actions.launch_checks import JobRequest
+from clusters.examples import DIGITS
+from clusters.models import Workload
+from tests.conftest import Engine
+
+SignIn = Callable[[User], Client]
+GOOD = {
+    "name": "digits",
+    "pool": "a100",
+    "gpus": "2",
+    "environment": "python-data",
+    "hours": "0",
+    "minutes": "30",
+    "command": "echo one\r\necho two",
+    "env": "SEED=1\r\n\r\nURL=http://x/?a=b",
+}
+
+
+@pytest.fixture
+def browser(alice: User, team: Team, engine: Engine, client_of: SignIn) -> Client:
+    """Alice's."""
+    return client_of(alice)
+
+
+def test_a_good_form_launches_and_opens_the_job(browser: Client) -> None:
+    response = browser.post("/jobs/new/", GOOD)
+    job = Workload.objects.get()
+    assert (response.status_code, response["Location"]) == (303, f"/jobs/{job.public_id}/")
+    assert (job.gpus, job.time_limit_seconds) == (2, 1800)
+    assert job.command == "echo one\necho two"
+    assert job.env == {"SEED": "1", "URL": "http://x/?a=b"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("gpus", "0", "Ask for at least 1 GPU."),
+        ("gpus", "-1", "Ask for at least 1 GPU."),
+        ("gpus", "1e3", "Write a whole number"),
+        ("gpus", "9", "gives at most 4 GPUs"),
+        ("pool", "nowhere", "There is no such pool."),
+        ("environment", "nothing", "There is no such environment."),
+        ("command", "", "Say what to run"),
+        ("command", "x" * 200_000, "at most 100,000 are taken"),
+        ("command", "a\0b", "Null characters are not allowed."),
+        ("name", "<b>x</b>", "Use letters, digits"),
+        ("hours", "8784", "at most 604,800 seconds"),
+        ("minutes", "0", "at least 10 seconds"),
+        ("env", "A", "Line 1 has no =."),
+        ("env", "A=1\nA=2", "A is set twice."),
+        ("env", "1A=1", "is no name of a variable"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field(
+    browser: Client, field: str, value: str, sentence: str
+) -> None:
+    response = browser.post("/jobs/new/", GOOD | {field: value})
+    page = response.content.decode()
+    assert response.status_code == 400
+    assert sentence in page
+    assert "URL=http://x/?a=b" in page or field == "env"
+    assert not Workload.objects.exists()
+
+
+def test_without_funds_the_form_stays_and_leads_to_top_up(
+    charlie: User, engine: Engine, client_of: SignIn
+) -> None:
+    form = GOOD | {"gpus": "4", "hours": "1"}
+    browser = client_of(charlie)
+    for _ in range(5):
+        browser.post("/jobs/new/", form)
+    response = browser.post("/jobs/new/", form | {"name": "the-last"})
+    page = response.content.decode()
+    assert response.status_code == 402
+    assert "/billing/top-up/?amount=5" in page
+    assert "the-last" in page
+
+
+def test_the_example_fills_the_form(browser: Client) -> None:
+    page = browser.get("/jobs/new/?example=digits")
+    assert page.context["form"]["command"].value() == DIGITS.command
+    assert page.context["form"]["environment"].value() == "python-data"
+
+
+def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
+    request = JobRequest("again", "a100", 3, "echo x", 5400, "system", {"A": "b"})
+    job = launch(actor, request)
+    form = browser.get(f"/jobs/new/?clone={job.public_id}").context["form"]
+    values = {name: form[name].value() for name in form.fields}
+    assert values == {
+        "name": "again", "pool": "a100", "gpus": 3, "environment": "system",
+        "hours": 1, "minutes": 30, "command": "echo x", "env": "A=b\n",
+    }  # fmt: skip
+
+
+def test_anothers_job_is_not_cloned(
+    charlie: User, actor: Actor, engine: Engine, client_of: SignIn
+) -> None:
+    job = launch(actor, JobRequest("a", "a100", 1, "true"))
+    assert client_of(charlie).get(f"/jobs/new/?clone={job.public_id}").status_code == 404
+
+
+def test_what_was_used_last_is_remembered(browser: Client) -> None:
+    browser.post("/jobs/new/", GOOD | {"environment": "system", "gpus": "3"})
+    form = browser.get("/jobs/new/").context["form"]
+    assert [form[name].value() for name in ("gpus", "environment", "minutes", "command")] == [
+        3, "system", 30, None,
+    ]  # fmt: skip
+
+
+def test_the_quote_follows_what_is_typed(browser: Client) -> None:
+    asked = {"pool": "a100", "gpus": "2", "hours": "2", "minutes": "0"}
+    page = browser.get("/jobs/quote/", asked).content.decode()
+    assert "$4.20/h" in page
+    assert "$8.40" in page
+    assert "Starts at once." in page
+    assert "Launch 2 \N{MULTIPLICATION SIGN} A100 test · $4.20/h" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"gpus": "x"}, {"gpus": "0"}, {"pool": "\0"}, {"hours": "-1"}, {"minutes": "9" * 30}],
+)
+def test_a_quote_of_nonsense_asks_for_more(browser: Client, change: dict[str, Any]) -> None:
+    asked = {"pool": "a100", "gpus": "2", "hours": "2", "minutes": "0"} | change
+    response = browser.get("/jobs/quote/", asked)
+    assert response.status_code == 200
+    assert "the price stands here" in response.content.decode()
+
+
+def test_a_full_pool_says_how_long_the_wait_is_at_most(browser: Client, engine: Engine) -> None:
+    from clusters.tasks import drive_pool
+
+    browser.post("/jobs/new/", GOOD | {"gpus": "4"})
+    drive_pool(engine.pool.pk)
+    page = browser.get("/jobs/quote/", {"pool": "a100", "gpus": "1", "hours": "1"}).content.decode()
+    assert "It waits for GPUs first: at most 30 min" in page
