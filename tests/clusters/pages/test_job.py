@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.test import AsyncClient, Client
+from django.test import Client
 
 from accounts.actor import Actor
 from accounts.models import User
@@ -37,6 +39,15 @@ def job(actor: Actor, engine: Engine) -> Workload:
 
 def name_of(job: Workload) -> str:
     return Attempt.objects.get(workload=job).external_name
+
+
+def body_of(response: Any) -> bytes:
+    """What a response streams, as the server would read it."""
+
+    async def read() -> bytes:
+        return b"".join([piece async for piece in response.streaming_content])
+
+    return asyncio.run(read())
 
 
 def test_the_page_shows_variables_by_name_only(
@@ -112,25 +123,17 @@ def test_files_are_listed_without_hidden_ones(
     assert ".cache" not in page
 
 
-@pytest.mark.django_db(transaction=True)
-async def test_a_file_comes_as_a_download(alice: User, job: Workload) -> None:
-    browser = AsyncClient()
-    await browser.aforce_login(alice)
-    response = await browser.get(f"/jobs/{job.public_id}/files/out/model.bin")
-    body = b"".join([piece async for piece in response])  # type: ignore[attr-defined]
-    assert body == b"\0\1"
+def test_a_file_comes_as_a_download(alice: User, job: Workload, client_of: SignIn) -> None:
+    response = client_of(alice).get(f"/jobs/{job.public_id}/files/out/model.bin")
+    assert body_of(response) == b"\0\1"
     assert response["Content-Type"] == "application/octet-stream"
     assert response["Content-Disposition"] == 'attachment; filename="model.bin"'
     assert response["Content-Length"] == "2"
 
 
-@pytest.mark.django_db(transaction=True)
-async def test_the_whole_log_can_be_downloaded(alice: User, job: Workload) -> None:
-    browser = AsyncClient()
-    await browser.aforce_login(alice)
-    response = await browser.get(f"/jobs/{job.public_id}/log/download")
-    body = b"".join([piece async for piece in response])  # type: ignore[attr-defined]
-    assert body == b"one\n<script>two</script>\n"
+def test_the_whole_log_can_be_downloaded(alice: User, job: Workload, client_of: SignIn) -> None:
+    response = client_of(alice).get(f"/jobs/{job.public_id}/log/download")
+    assert body_of(response) == b"one\n<script>two</script>\n"
 
 
 @pytest.mark.parametrize("path", ["nothing", "../log", "out/../../log", "/etc/passwd", "out"])
