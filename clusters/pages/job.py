@@ -35,7 +35,6 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     context = _now(found) | {
         "details": _details(found),
         "command": found.command,
-        "stop": _stop_dialog(found),
         "socket": f"/ws/jobs/{found.public_id}/",
     }
     return _fresh(render(request, "clusters/job.html", context))
@@ -111,8 +110,22 @@ def _now(found: Workload) -> dict[str, Any]:
         "rate_micros": rate_of(found),
         "most_micros": most_micros(found),
         "steps": _steps(detail),
-        "exit_code": detail.attempt.exit_code if detail.attempt else None,
+        "why": _why(detail),
+        "stop": _stop_dialog(found),
     }
+
+
+def _why(detail: JobDetail) -> dict[str, str]:
+    """The reason as a sentence, then what is known beyond it and what to do."""
+    said = detail.job.detail.strip().removesuffix(".")
+    code = detail.attempt.exit_code if detail.attempt else None
+    if not said and code and detail.job.status == WorkloadStatus.FAILED:
+        said = f"exit code {code}"
+    is_new = said and said.lower() != detail.reason.lower()
+    more = [f"{said[0].upper()}{said[1:]}." if is_new else "", detail.advice]
+    if detail.job.status == WorkloadStatus.RUNNING:
+        return {"reason": "Charged by the second until it ends.", "more": ""}
+    return {"reason": f"{detail.reason}.", "more": " ".join(filter(None, more))}
 
 
 def _steps(detail: JobDetail) -> list[dict[str, Any]]:
@@ -153,7 +166,7 @@ def _event_text(event: WorkloadEvent, now: JobDetail | None) -> str:
         return f"Asked to stop{by}. It may still save its work."
     if now is None or reason == Reason.RUNNING:
         return ""
-    return f"{(event.message or reason.label).removesuffix('.')}."
+    return f"{reason.label}."
 
 
 def _queue_words(now: JobDetail | None) -> str:

@@ -6,6 +6,7 @@ const KEPT = 1800;
 const GAP_BEATS = 3;
 const TABLE_ROWS = 120;
 const COLOURS = 8;
+const LEAST_MS = 15_000;
 
 const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 const CHARTS = [
@@ -170,6 +171,10 @@ function layout(chart, gpus) {
   const most = Math.max(...gpus.map(chart.top));
   // Memory fills its chart; a share of a large card would be a flat line at the bottom.
   const top = chart.scale === 1 ? most : Math.min(most, Math.max(0.25, highest * 1.25));
+  const first = Math.min(...gpus.map((gpu) => gpu.at[0] ?? Infinity));
+  const last = Math.max(...gpus.map((gpu) => gpu.at.at(-1) ?? 0));
+  // The first seconds keep their place instead of being stretched over the whole width.
+  const shown = last - first < LEAST_MS ? { range: [new Date(first), new Date(first + LEAST_MS)] } : { autorange: true };
   return {
     margin: { l: 44, r: 12, t: 8, b: 28 },
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -179,7 +184,7 @@ function layout(chart, gpus) {
     dragmode: false,
     hovermode: "x unified",
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { color: token("--text") } },
-    xaxis: { type: "date", gridcolor: grid, linecolor: grid, zeroline: false, fixedrange: true, nticks: 5, tickformat: "%H:%M:%S", hoverformat: "%H:%M:%S" },
+    xaxis: { ...shown, type: "date", gridcolor: grid, linecolor: grid, zeroline: false, fixedrange: true, nticks: 5, tickformat: "%H:%M:%S", hoverformat: "%H:%M:%S" },
     yaxis: { range: [0, top * 1.02], gridcolor: grid, zeroline: false, fixedrange: true, nticks: 5 },
     datarevision: Date.now(),
     uirevision: currentTheme(),

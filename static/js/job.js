@@ -92,6 +92,10 @@ const socket = new JobSocket(run.dataset.socket, run.dataset.statusUrl, {
   },
 });
 
+// What Stop would do follows the job's status, but never changes under somebody who reads it.
+document.addEventListener("htmx:oobBeforeSwap", (event) => {
+  if (event.detail.target.id === "stop-box" && find("stop-dialog").open) event.preventDefault();
+});
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.target.closest("#job-now")) settled();
 });

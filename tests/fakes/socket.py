@@ -12,6 +12,8 @@ from django.test import Client
 from accounts.models import User
 from portal.asgi import application
 
+communicator: Any = ApplicationCommunicator  # asgiref leaves it untyped
+
 
 class Socket:
     """One connection; `is_open`, else `code` says how it was refused."""
@@ -26,7 +28,7 @@ class Socket:
             "headers": [*headers, (b"cookie", cookie.encode())],
             "subprotocols": [],
         }
-        self._asgi = ApplicationCommunicator(application, scope)
+        self._asgi = communicator(application, scope)
         self.is_open = False
         self.code = 0
 

@@ -78,6 +78,11 @@ def test_a_waiting_job_knows_its_place_and_longest_wait(
     assert "Next in the queue. Starts within 10 min" in page
 
 
+def test_what_stop_says_follows_the_status(alice: User, job: Workload, client_of: SignIn) -> None:
+    page = client_of(alice).get(f"/jobs/{job.public_id}/status/").content.decode()
+    assert "Up to $0.0058 for those seconds" in page
+
+
 def test_stop_asks_the_job_to_stop(alice: User, job: Workload, client_of: SignIn) -> None:
     response = client_of(alice).post(f"/jobs/{job.public_id}/cancel/")
     job.refresh_from_db()
