@@ -128,7 +128,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
 def fill(route: str, ids: dict[str, str]) -> str:
     """The route with alice's ids in it; in the console, with the first object of its model."""
     if found := re.match(r"admin/(\w+)/(\w+)/<path:object_id>", route):
-        first = apps.get_model(*found.groups())._default_manager.first()
+        first = apps.get_model(found[1], found[2])._default_manager.first()
         ids = {**ids, "object_id": str(first.pk) if first else "0"}
     path = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"<\1>", route)
     path = re.sub(r"<\w+:", "<", path.replace("^", "").replace("$", ""))
