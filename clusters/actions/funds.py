@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from billing.queries.funds import funds_of
-
 from accounts.actor import Actor
+from billing.queries.funds import funds_of
 from clusters.actions.jobs import request_stop
 from clusters.choices import Reason, WorkloadStatus
 from clusters.models import Workload

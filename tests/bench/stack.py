@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,11 +12,7 @@ from typing import Any
 import httpx
 import psutil
 
-ROOT = Path(__file__).parents[2]
-FIRST_PORT = 8400
-PORTS_EACH = 3
-START_SECONDS = 180.0
-STOP_SECONDS = 60.0
+from tests.stacks import portal
 
 
 class Stack:
@@ -30,9 +21,9 @@ class Stack:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fastgpu-bench-"))
         self.var = self.folder / "var"
-        self.port = _free_port()
+        self.port = portal.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running: portal.Stack | None = None
         # Measured work runs in the bare system, so nothing is downloaded while we measure.
         (self.var / "environments" / "python-data").mkdir(parents=True)
 
@@ -45,45 +36,21 @@ class Stack:
 
     def start(self) -> float:
         """Start and wait until it says that it is ready; returns the seconds that took."""
-        said = self.folder / "said"
-        environment = os.environ | {"VAR_DIR": str(self.var), "PORT": str(self.port)}
-        for name in ("DATABASE_URL", "REDIS_URL", "STRIPE_SECRET_KEY", "PROXY_PORT", "SITE_URL"):
-            environment.pop(name, None)
         began = time.monotonic()
-        with said.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "up"],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        while b"FastGPU is ready" not in said.read_bytes():
-            if self._process.poll() is not None or time.monotonic() - began > START_SECONDS:
-                words = said.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"FastGPU did not become ready:\n{words}")
-            time.sleep(0.01)
+        self._running = portal.start(self.var, port=self.port)
         return time.monotonic() - began
 
     def stop(self) -> None:
-        """End it as Ctrl-C does, and after a minute by force."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._process = None
+        """End it as Ctrl-C does."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
 
     def processes(self) -> list[psutil.Process]:
         """The supervisor and everything below it."""
-        if self._process is None:
+        if self._running is None:
             raise RuntimeError("FastGPU is not running")
-        top = psutil.Process(self._process.pid)
+        top = psutil.Process(self._running.process.pid)
         return [top, *top.children(recursive=True)]
 
     def demo(self) -> dict[str, str]:
@@ -124,20 +91,3 @@ def wait_for_end(api: httpx.Client, job: str, seconds: float = 60.0) -> dict[str
         if state["status"] in {"failed", "cancelled"} or time.monotonic() > deadline:
             raise RuntimeError(f"the job did not succeed: {state}")
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    for port in range(FIRST_PORT, FIRST_PORT + 300, PORTS_EACH):
-        if all(_is_free(port + offset) for offset in range(PORTS_EACH)):
-            return port
-    raise RuntimeError(f"no free ports from {FIRST_PORT} on")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

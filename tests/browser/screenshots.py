@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from clusters.examples import DIGITS
 from tests.browser.conftest import CHROMIUM, FLAGS
-from tests.browser.developer import Developer, until
-from tests.browser.portal import ROOT, Stack, running
+from tests.stacks.developer import Developer, until
+from tests.stacks.portal import ROOT, Stack, running
 
 OUT = ROOT / "build" / "screenshots"
 README = {"home": "home", "job-running": "job", "billing": "billing"}

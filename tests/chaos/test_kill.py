@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.browser.developer import Developer, ask_database, check_cost, until
-from tests.browser.portal import Stack, start
+from tests.stacks.developer import Developer, ask_database, check_cost, until
+from tests.stacks.portal import Stack, start
 
 COUNTING = """exec python3 -u -c '
 import time

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from portal.stack.config import BASE_DIR
-from tests.browser.portal import start
+from tests.stacks.portal import start
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 

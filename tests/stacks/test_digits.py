@@ -7,8 +7,8 @@ import re
 import pytest
 
 from clusters.examples import DIGITS
-from tests.browser.developer import Developer, ask_database, check_cost
-from tests.browser.portal import Stack
+from tests.stacks.developer import Developer, ask_database, check_cost
+from tests.stacks.portal import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.developer import Developer, check_cost, until
+from tests.stacks.developer import Developer, check_cost, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.browser.portal import Stack
+from tests.stacks.portal import Stack
 
 
 class Developer:
