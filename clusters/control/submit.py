@@ -57,13 +57,16 @@ def _submit(attempt: Attempt) -> None:
 
 
 def _stop_before_start(attempt: Attempt, engine: Backend) -> None:
-    """A stop came between placing and submitting; a crash may have left it running all the same."""
+    """A stop came between placing and submitting; a crash may have left it running all the same.
+
+    The engine is told first: what it has not begun yet, it must not begin later.
+    """
+    engine.stop(attempt.external_name, grace_seconds=attempt.workload.pool.grace_seconds)
     seen = engine.observe([attempt.external_name]).get(attempt.external_name)
     if seen is None:
         end_unplaceable(attempt, Reason.STOPPED, "")
-        return
-    engine.stop(attempt.external_name, grace_seconds=attempt.workload.pool.grace_seconds)
-    apply_observation(attempt, seen)
+    else:
+        apply_observation(attempt, seen)
 
 
 def spec_of(attempt: Attempt) -> LaunchSpec:
