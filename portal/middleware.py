@@ -68,7 +68,7 @@ class ErrorPageMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Below /api/ a 404 or 405 that never reached a view is JSON too."""
         if "\0" in request.path:
-            return answer(request, 404, "not_found", "There is nothing here.")
+            return answer(request, 404, "not_found", "No page lives at this address.")
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -104,7 +104,7 @@ def forbidden(request: HttpRequest, exception: PermissionDenied) -> HttpResponse
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     """Handler of 404."""
-    return answer(request, 404, "not_found", "There is nothing here.")
+    return answer(request, 404, "not_found", "No page lives at this address.")
 
 
 def server_error(request: HttpRequest, *_args: Any) -> HttpResponse:

@@ -20,17 +20,3 @@ class BalanceSerializer(serializers.Serializer[Funds]):
     runway_seconds = serializers.IntegerField(
         allow_null=True, help_text="How long the balance lasts; null while nothing burns."
     )
-
-
-class RefusalDetailSerializer(serializers.Serializer[object]):
-    """What is wrong."""
-
-    code = serializers.CharField()
-    message = serializers.CharField()
-    fields = serializers.DictField(child=serializers.CharField())  # type: ignore[assignment]
-
-
-class RefusalSerializer(serializers.Serializer[object]):
-    """The one error shape."""
-
-    error = RefusalDetailSerializer()

@@ -19,7 +19,6 @@ from clusters.access import job_for, jobs_of
 from clusters.actions.jobs import RESOURCE_KIND, cancel, launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.api.serializers import (
-    ErrorSerializer,
     JobListSerializer,
     JobRequestSerializer,
     JobSerializer,
@@ -30,6 +29,7 @@ from clusters.models import Attempt, Workload
 from clusters.queries.jobs import queue_positions
 from clusters.queries.logs import read_log
 from portal.lib.errors import InvalidInput
+from portal.lib.rest import ErrorSerializer
 
 PAGE_SIZE = 50
 LOG_LIMIT = 256 * 1024

@@ -12,9 +12,10 @@ from rest_framework.views import APIView
 from accounts.api.base import actor_of
 from billing.queries.prices import list_prices
 from clusters.access import pools_of
-from clusters.api.serializers import ErrorSerializer, PoolSerializer
+from clusters.api.serializers import PoolSerializer
 from clusters.queries.pools import with_counts
 from portal.lib import clock
+from portal.lib.rest import ErrorSerializer
 
 
 class PoolsView(APIView):

@@ -145,17 +145,3 @@ class LogSerializer(serializers.Serializer[Any]):
     next_offset = serializers.IntegerField()
     complete = serializers.BooleanField()
     text = serializers.CharField()
-
-
-class ErrorDetailSerializer(serializers.Serializer[Any]):
-    """What went wrong."""
-
-    code = serializers.CharField()
-    message = serializers.CharField()
-    fields = serializers.DictField(child=serializers.CharField())  # type: ignore[assignment]
-
-
-class ErrorSerializer(serializers.Serializer[Any]):
-    """The one error shape."""
-
-    error = ErrorDetailSerializer()

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
-from rest_framework import exceptions, status
+from rest_framework import exceptions, serializers, status
 from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 
@@ -23,6 +23,20 @@ _CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "too_many",
 }
+
+
+class ErrorDetailSerializer(serializers.Serializer[Any]):
+    """What went wrong."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    fields = serializers.DictField(child=serializers.CharField())  # type: ignore[assignment]
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """The one error shape."""
+
+    error = ErrorDetailSerializer()
 
 
 class JsonParser(JSONParser):
