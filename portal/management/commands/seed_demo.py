@@ -48,21 +48,22 @@ class Command(BaseCommand):
         target: Path = settings.VAR_DIR / "demo.json"
         known = json.loads(target.read_text()) if target.is_file() else {}
         with transaction.atomic():
-            seed_prices()
-            seed_pool()
+            pool = seed_pool()
+            seed_prices(pool)
             facts = _people(known)
         facts = {"url": settings.SITE_URL, **facts}
         if facts != known:
             _write(target, facts)
 
 
-def seed_prices() -> None:
+def seed_prices(pool: Pool) -> None:
     """The default book with the price of one A100 of this machine."""
     book, _ = PriceBook.objects.get_or_create(
         name="List", defaults={"is_default": True, "currency": settings.CURRENCY}
     )
-    sku, _ = Sku.objects.get_or_create(
-        code=SKU, defaults={"label": "A100, this machine", "unit": "GPU-hour"}
+    # What is virtual is called so wherever it is sold too.
+    sku, _ = Sku.objects.update_or_create(
+        code=SKU, defaults={"label": f"{pool.name}, this machine", "unit": "GPU-hour"}
     )
     if not Price.objects.filter(book=book, sku=sku).exists():
         Price.objects.create(
