@@ -20,8 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-groups", action="store_true", help="fail if a group is left out")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the groups this machine cannot run; whole stacks and browsers go last."""
+    """Deselect the groups this machine cannot run; whole stacks go last, browsers after them.
+
+    Within a group the order stays by chance. A browser comes last because Playwright keeps an
+    event loop in this thread, in which no test of our own coroutines can run.
+    """
     for group, program in NEEDS.items():
         if shutil.which(program) is None:
             _left_out[group] = f"{program} is not installed (make deps, as root, installs it)"
@@ -29,7 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     gone = [item for item in items if _groups_of(item) & _left_out.keys()]
     if gone:
         config.hook.pytest_deselected(items=gone)
-    items[:] = kept
+    items[:] = sorted(kept, key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    groups = _groups_of(item)
+    return 2 if "browser" in groups else 1 if "stack" in groups else 0
 
 
 def _groups_of(item: pytest.Item) -> set[str]:
