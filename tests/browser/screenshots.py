@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from clusters.examples import DIGITS
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.fixtures import CHROMIUM, FLAGS
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import ROOT, Stack, running
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import stripe
+from playwright.sync_api import Browser, expect
 
 from tests.billing.sandbox.conftest import Starter
 from tests.billing.sandbox.harness import Receiver, Server, until
@@ -239,25 +240,23 @@ def test_deliveries_go_on_after_a_kill(start: Starter, receiver: Receiver) -> No
 
 
 @pytest.mark.browser
-def test_the_page_pays_in_a_browser_without_javascript(start: Starter) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_the_page_pays_in_a_browser_without_javascript(start: Starter, browser: Browser) -> None:
     server = start()
     session = server.session(success_url=f"{server.url}/healthz?s={{CHECKOUT_SESSION_ID}}")
-    with sync_api.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        tab = browser.new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
-        tab.goto(str(session.url))
-        for label, text in (
-            ("Email", "ada@example.org"),
-            ("Card number", "4000000000000002"),
-            ("Expiry", "1240"),
-            ("Security code", "123"),
-            ("Name on card", "Ada"),
-        ):
-            tab.get_by_label(label).fill(text)
-        tab.get_by_role("button", name="Pay $25.00").click()
-        sync_api.expect(tab.get_by_text("Your card was declined.")).to_be_visible()
-        tab.get_by_label("Card number").fill("4242424242424242")
-        tab.get_by_role("button", name="Pay $25.00").click()
-        tab.wait_for_url(f"**/healthz?s={session.id}")
-        browser.close()
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
+    tab = context.new_page()
+    tab.goto(str(session.url))
+    for label, text in (
+        ("Email", "ada@example.org"),
+        ("Card number", "4000000000000002"),
+        ("Expiry", "1240"),
+        ("Security code", "123"),
+        ("Name on card", "Ada"),
+    ):
+        tab.get_by_label(label).fill(text)
+    tab.get_by_role("button", name="Pay $25.00").click()
+    expect(tab.get_by_text("Your card was declined.")).to_be_visible()
+    tab.get_by_label("Card number").fill("4242424242424242")
+    tab.get_by_role("button", name="Pay $25.00").click()
+    tab.wait_for_url(f"**/healthz?s={session.id}")
+    context.close()

@@ -1,4 +1,4 @@
-"""One Chromium for all journeys."""
+"""One Chromium for all tests that need one (a pytest plugin)."""
 
 from __future__ import annotations
 
