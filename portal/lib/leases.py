@@ -7,9 +7,8 @@ away. Model: the claim is one conditional update, as a queue in PostgreSQL is us
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
@@ -48,17 +47,3 @@ def claim(
             lease_token=token, lease_expires_at=now + timedelta(seconds=seconds), lease_owner=owner
         )
     return token, list(rows.model._default_manager.filter(pk__in=keys, lease_token=token))
-
-
-def extend(rows: QuerySet[Row], *, token: uuid.UUID, seconds: int = 30) -> int:
-    """Push the expiry of the rows still held with `token`; returns how many they are."""
-    return rows.filter(lease_token=token).update(
-        lease_expires_at=clock.now() + timedelta(seconds=seconds)
-    )
-
-
-def release(rows: QuerySet[Row], *, token: uuid.UUID, keys: Sequence[Any]) -> None:
-    """Give back the rows still held with `token`."""
-    rows.filter(pk__in=keys, lease_token=token).update(
-        lease_token=None, lease_expires_at=None, lease_owner=""
-    )

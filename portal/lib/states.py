@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from portal.lib.errors import Conflict
-
 State = TypeVar("State", bound=StrEnum)
 
 
@@ -28,8 +26,3 @@ class Transitions(Generic[State]):
     def final(self) -> list[State]:
         """States nothing follows."""
         return [state for state, targets in self._table.items() if not targets]
-
-    def check(self, source: State, target: State) -> None:
-        """Raise Conflict unless `target` may follow `source`."""
-        if not self.may(source, target):
-            raise Conflict(f"What is {source} cannot become {target}.")

@@ -100,7 +100,6 @@ def assemble(config: Config) -> Parts:
 def _environment(config: Config, keys: dict[str, str]) -> dict[str, str]:
     ours = {
         "SECRET_KEY": keys["secret_key"],
-        "SIGNING_KEY": keys["signing_key"],
         "FASTGPU_AGENT_TOKEN": keys["agent_token"],
         "DJANGO_SETTINGS_MODULE": "portal.settings",
     }
