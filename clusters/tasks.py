@@ -1,47 +1,61 @@
-"""Celery's view of the control loop: a hint drives one pool, the sweep drives all."""
+"""Celery's view of the control loop: a hint drives one pool, the sweep looks at all.
+
+Each engine and each pool has tasks of its own, so that one that hangs holds up no other.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-
 from celery import shared_task
-from django.core.cache import cache
 
 from clusters.actions.funds import stop_unfunded
-from clusters.control.observe import observe_pool, refresh_pools
+from clusters.control import owners
+from clusters.control.inventory import refresh_pool
+from clusters.control.observe import observe_engine
 from clusters.control.placement import place
-from clusters.control.submit import pass_on_stops, submit_placed
+from clusters.control.stops import pass_on_stops
+from clusters.control.submit import submit_placed
 from clusters.models import Pool
+from portal.lib.tasks import hint
 
-HEARTBEAT_SECONDS = 10
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+SWEEP_EXPIRES_SECONDS = 2
 
 
 @shared_task(name="clusters.tasks.drive_pool")
 def drive_pool(pool_id: int) -> None:
     """Place, submit and stop what waits in one pool."""
     place(pool_id)
-    submit_placed(pool_id, owner=_owner())
+    submit_placed(pool_id, owner=owners.me())
     pass_on_stops(pool_id)
+
+
+@shared_task(name="clusters.tasks.observe")
+def observe(name: str) -> None:
+    """Look at one engine."""
+    observe_engine(name, owner=owners.me())
 
 
 @shared_task(name="clusters.tasks.sweep")
 def sweep() -> None:
-    """Look at every pool: finds what a lost hint left, and what engines report."""
-    cache.set("heartbeat:worker", 1, HEARTBEAT_SECONDS)
-    for pool in Pool.objects.order_by("pk"):
-        observe_pool(pool)
-        drive_pool(pool.pk)
+    """Look at everything: finds what a lost hint left, and what engines report."""
+    owners.beat()
+    pools = list(Pool.objects.order_by("pk").values_list("pk", "backend"))
+    for name in sorted({name for _, name in pools}):
+        hint("clusters.tasks.observe", name, expires=SWEEP_EXPIRES_SECONDS)
+    for pool_id, _ in pools:
+        hint("clusters.tasks.drive_pool", pool_id, expires=SWEEP_EXPIRES_SECONDS)
+
+
+@shared_task(name="clusters.tasks.refresh_pool")
+def refresh_one(pool_id: int) -> None:
+    """Ask one pool's engine for inventory and health."""
+    refresh_pool(Pool.objects.get(pk=pool_id))
 
 
 @shared_task(name="clusters.tasks.refresh")
 def refresh() -> None:
-    """Ask engines for inventory and health."""
-    refresh_pools()
+    """Ask all engines for inventory and health."""
+    for pool_id in Pool.objects.order_by("pk").values_list("pk", flat=True):
+        hint("clusters.tasks.refresh_pool", pool_id, expires=30)
 
 
 @shared_task(name="clusters.tasks.enforce_funds")

@@ -16,5 +16,8 @@ app.autodiscover_tasks()
 
 @worker_ready.connect
 def _drive_what_waits(**_kwargs: object) -> None:
-    """A worker that has just come up need not wait for beat's first sweep."""
+    """A worker that has just come up waits neither for beat nor for the leases of the dead."""
+    from clusters.control.owners import release_leases_of_the_dead
+
+    release_leases_of_the_dead()
     app.send_task("clusters.tasks.sweep", ignore_result=True)

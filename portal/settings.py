@@ -233,8 +233,38 @@ STRIPE_API_BASE = env_str("STRIPE_API_BASE")
 LOCAL_ROOT = env_path("LOCAL_ROOT", VAR_DIR / "local")
 ENVIRONMENTS_DIR = env_path("ENVIRONMENTS_DIR", VAR_DIR / "environments")
 LOCAL_VIRTUAL_GPUS = env_int("LOCAL_VIRTUAL_GPUS", 4)
-# Engines by kind: a factory each, so that tests and operators can put in their own.
-BACKENDS = {"local": "clusters.backends.registry.make_local"}
+# A Docker API (docker or podman) for environments that are OCI images; empty: none.
+LOCAL_OCI_SOCKET = env_str("LOCAL_OCI_SOCKET")
+# Engines by the name pools call them: a factory and its arguments.
+BACKENDS: dict[str, dict[str, object]] = {
+    "local": {"factory": "clusters.backends.registry.make_local", "label": "This machine"}
+}
+
+
+def _slurm(name: str) -> dict[str, object]:
+    """One Slurm cluster: SLURM_* for the one named `slurm`, SLURM_<NAME>_* for others."""
+    prefix = "SLURM" if name == "slurm" else f"SLURM_{name.upper()}"
+    return {
+        "factory": "clusters.backends.slurm.backend.make_slurm",
+        "label": env_str(f"{prefix}_LABEL", "Slurm"),
+        # slurm.conf, where it is not at the place the tools know.
+        "conf": env_str(f"{prefix}_CONF"),
+        # slurmrestd with a key to sign its tokens; without, the command line tools do it all.
+        "url": env_str(f"{prefix}_REST_URL"),
+        "jwt_key": env_str(f"{prefix}_JWT_KEY"),
+        "api_version": env_str(f"{prefix}_API_VERSION", "v0.0.38"),
+        # A folder that the portal and all nodes see under one path.
+        "root": env_str(f"{prefix}_ROOT"),
+        "environments": env_str(f"{prefix}_ENVIRONMENTS", str(ENVIRONMENTS_DIR)),
+        # Each team's jobs run as this Unix user.
+        "user_template": env_str(f"{prefix}_USER_TEMPLATE", "fg-team{number}"),
+        "create_users": env_bool(f"{prefix}_CREATE_USERS", default=False),
+        "uid_base": LOCAL_UID_BASE,
+    }
+
+
+SLURM_CLUSTERS = env_list("SLURM_CLUSTERS", ["slurm"] if env_str("SLURM_ROOT") else [])
+BACKENDS |= {name: _slurm(name) for name in SLURM_CLUSTERS}
 # Each team's work runs as uid LOCAL_UID_BASE + team number where the portal runs as root.
 LOCAL_UID_BASE = env_int("LOCAL_UID_BASE", 210_000)
 # Runs workloads without any isolation. Never on a machine that holds anything of worth.

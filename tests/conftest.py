@@ -156,7 +156,7 @@ class Engine:
 @pytest.fixture
 def engine(prices: Price, settings: Any) -> Iterator[Engine]:
     """A pool of four GPUs on an engine that does what the test says."""
-    settings.BACKENDS = {"local": "tests.fakes.backend.the_fake"}
+    settings.BACKENDS = {"local": {"factory": "tests.fakes.backend.the_fake", "label": "Fake"}}
     backend.cache_clear()
     fake = FakeBackend.reset()
     yield Engine(fake, make_pool(fake))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import transaction
 
@@ -77,6 +78,8 @@ def launch(actor: Actor, request: JobRequest) -> Workload:
         price=price,
         name=request.name.strip(),
         gpus=request.gpus,
+        nodes=request.nodes,
+        max_retries=request.retries,
         environment=request.environment or pool.environments[0],
         command=request.command,
         env=dict(request.env),
@@ -97,10 +100,16 @@ def launch(actor: Actor, request: JobRequest) -> Workload:
     return job
 
 
-def add_attempt(job: Workload, *, number: int) -> Attempt:
+def add_attempt(job: Workload, *, number: int, not_before: datetime | None = None) -> Attempt:
     """The intent to place `job` once more, under a name the engine will know it by."""
     short = job.public_id.removeprefix("job_")
-    return Attempt.objects.create(workload=job, number=number, external_name=f"fg-{short}-{number}")
+    return Attempt.objects.create(
+        workload=job,
+        pool_id=job.pool_id,
+        number=number,
+        external_name=f"fg-{short}-{number}",
+        not_before=not_before,
+    )
 
 
 def cancel(actor: Actor, job_id: str) -> Workload:
@@ -129,8 +138,9 @@ def request_stop(job: Workload, reason: Reason, *, actor: Actor) -> None:
         move_workload(
             job,
             WorkloadStatus.CANCELLED,
-            Reason.CANCELLED_IN_QUEUE,
+            Reason.CANCELLED_IN_QUEUE if attempt.number == 1 else reason,
             actor=who,
+            attempt_number=attempt.number,
             ended_at=now,
             stop_requested_at=now,
         )

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from django.db.models import Count
+
 from accounts.actor import Actor
 from clusters.access import pools_of
 from clusters.models import Gpu, Pool
@@ -16,13 +18,18 @@ MAX_ENV_BYTES = 32_000
 MAX_ENV_COUNT = 100
 MAX_NAME = 100
 MIN_TIME_LIMIT_SECONDS = 10
+MAX_RETRIES = 10
 _NAME = re.compile(r"[\w][\w .,:+()#@/=-]*", re.UNICODE)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job as asked for. `env` holds variables of the process; the time limit is in seconds."""
+    """A job as asked for.
+
+    `gpus` in all, shared equally by `nodes`. `env` holds variables of the process. The time limit
+    is in seconds, over all attempts. `retries`: how often an error of its own is tried again.
+    """
 
     name: str
     pool: str
@@ -31,6 +38,8 @@ class JobRequest:
     time_limit_seconds: int = 3600
     environment: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    nodes: int = 1
+    retries: int = 0
 
 
 def check_launch(actor: Actor, request: JobRequest) -> Pool:
@@ -43,7 +52,9 @@ def check_launch(actor: Actor, request: JobRequest) -> Pool:
         "name": _check_name(request.name),
         "command": _check_command(request.command),
         "env": _check_env(request.env),
-        "gpus": _check_gpus(pool, request.gpus),
+        "gpus": _check_gpus(pool, request.gpus, request.nodes),
+        "nodes": _check_nodes(pool, request.nodes),
+        "retries": _check_retries(request.retries),
         "environment": _check_environment(pool, request.environment),
         "time_limit_seconds": _check_time_limit(pool, request.time_limit_seconds),
     }
@@ -97,15 +108,38 @@ def _is_text(value: str) -> bool:
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
 
 
-def _check_gpus(pool: Pool | None, gpus: int) -> str:
+def _check_gpus(pool: Pool | None, gpus: int, nodes: int) -> str:
     if gpus < 1:
         return "Ask for at least 1 GPU."
-    if pool is None:
+    if pool is None or nodes < 1:
         return ""
-    present = Gpu.objects.filter(node__pool=pool, is_present=True).count()
-    most = min(pool.max_gpus_per_workload, present)
+    sizes = sorted(_gpus_by_node(pool), reverse=True)
+    most = min(pool.max_gpus_per_workload, sum(sizes))
     if gpus > most:
         return f"{pool.name} gives at most {most} GPUs to one job."
+    if gpus % nodes:
+        return f"{gpus} GPUs cannot be shared equally by {nodes} nodes."
+    if nodes <= len(sizes) and gpus // nodes > sizes[nodes - 1]:
+        return f"{pool.name} has at most {sizes[nodes - 1]} GPUs in one node: ask for more nodes."
+    return ""
+
+
+def _gpus_by_node(pool: Pool) -> list[int]:
+    present = Gpu.objects.filter(node__pool=pool, is_present=True).order_by()
+    return list(present.values("node").annotate(count=Count("pk")).values_list("count", flat=True))
+
+
+def _check_nodes(pool: Pool | None, nodes: int) -> str:
+    if nodes < 1:
+        return "A job runs on at least 1 node."
+    if pool is not None and nodes > pool.max_nodes_per_workload:
+        return f"{pool.name} gives at most {pool.max_nodes_per_workload} nodes to one job."
+    return ""
+
+
+def _check_retries(retries: int) -> str:
+    if not 0 <= retries <= MAX_RETRIES:
+        return f"Retry between 0 and {MAX_RETRIES} times."
     return ""
 
 

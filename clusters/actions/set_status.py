@@ -59,11 +59,28 @@ def move_workload(
     return True
 
 
+def set_wait(workload: Workload, reason: Reason, detail: str) -> None:
+    """Say why a queued workload waits; no step of its timeline, for such reasons come and go."""
+    changed = (
+        Workload.objects.filter(pk=workload.pk, status=WorkloadStatus.QUEUED)
+        .exclude(reason=reason, detail=detail)
+        .update(reason=reason, detail=detail)
+    )
+    if not changed:
+        return
+    workload.reason, workload.detail = reason, detail
+    publish_on_commit(
+        group_of(workload),
+        "status",
+        {"status": workload.status, "reason": reason, "at": clock.now().isoformat(), "event": 0},
+    )
+
+
 def move_attempt(attempt: Attempt, state: AttemptState, **columns: Any) -> bool:
     """Move `attempt` to `state` with `columns` if its present state admits it; else False."""
     changed = Attempt.objects.filter(
         pk=attempt.pk, state__in=ATTEMPT_TRANSITIONS.sources_of(state)
-    ).update(state=state, observed_at=clock.now(), **columns)
+    ).update(state=state, **columns)
     if not changed:
         return False
     for name, value in {"state": state, **columns}.items():

@@ -1,13 +1,33 @@
-"""Which backend drives a pool."""
+"""Which backends there are, by name: `settings.BACKENDS`."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from clusters.backends.base import Backend, LocalSettings
+from clusters.backends.base import Backend
+from clusters.backends.local.settings import LocalSettings
+
+
+@cache
+def backend(name: str) -> Backend:
+    """The backend of this name, made once per process by its factory.
+
+    Raises KeyError for a name the settings do not hold.
+    """
+    entry: dict[str, Any] = dict(settings.BACKENDS[name])
+    entry.pop("label", None)
+    factory = import_string(entry.pop("factory"))
+    made: Backend = factory(**entry)
+    return made
+
+
+def backend_names() -> dict[str, str]:
+    """Name -> what people call it."""
+    return {name: str(entry.get("label", name)) for name, entry in settings.BACKENDS.items()}
 
 
 def local_settings() -> LocalSettings:
@@ -19,14 +39,6 @@ def local_settings() -> LocalSettings:
         allow_insecure=settings.LOCAL_ALLOW_INSECURE,
         uid_base=settings.LOCAL_UID_BASE,
     )
-
-
-@cache
-def backend(kind: str) -> Backend:
-    """The engine of this kind, made once per process by the factory named in `BACKENDS`."""
-    factory = import_string(settings.BACKENDS[kind])
-    made: Backend = factory()
-    return made
 
 
 def make_local() -> Backend:

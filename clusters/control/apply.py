@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
@@ -10,62 +11,138 @@ from billing.actions.holds import release_hold
 from billing.actions.metering import Resource, close_interval, open_interval
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.actions.locks import lock_workload
-from clusters.actions.set_status import move_attempt, move_workload
-from clusters.backends.base import EndReason, Observation, Phase
-from clusters.choices import ENDINGS, REASON_OF_END, AttemptState, Reason, WorkloadStatus
+from clusters.actions.set_status import move_attempt, move_workload, set_wait
+from clusters.backends.base import REQUEUE_EXIT_CODE, EndReason, Observation, Phase, Wait
+from clusters.choices import (
+    ENDINGS,
+    REASON_OF_END,
+    REASON_OF_WAIT,
+    AttemptState,
+    Reason,
+    WorkloadStatus,
+)
+from clusters.control.breaker import consider_breaker
+from clusters.control.retries import queue_again
 from clusters.models import Attempt, GpuAllotment, Workload
 from portal.lib import clock
 from portal.lib.tasks import hint_on_commit
 
 
 def apply_observation(attempt: Attempt, seen: Observation) -> None:
-    """Move `attempt` to what was seen. Safe to repeat; what is known already does nothing."""
-    if seen.phase == Phase.PENDING:
-        return
-    if attempt.state == AttemptState.RUNNING and seen.phase == Phase.RUNNING:
-        return
+    """Move `attempt` to what was seen. Safe to repeat; what is known already does nothing.
+
+    Where `attempt` carries a lease, the result counts only while the row carries it too.
+    """
     with transaction.atomic():
         job = _lock(attempt)
         if job is None:
             return
+        seen = _plausible(attempt, seen)
+        _note(attempt, seen)
+        if seen.phase == Phase.PENDING:
+            _wait(attempt, job, seen.wait)
+            return
         if seen.started_at is not None and seen.reason != EndReason.START_FAILED:
             _begin(attempt, job, seen)
         if seen.phase == Phase.ENDED:
-            reason = REASON_OF_END[seen.reason or EndReason.NODE_LOST]
-            _end(attempt, job, seen, reason)
+            _end(attempt, job, seen, reason_of(seen))
 
 
 def end_unplaceable(attempt: Attempt, reason: Reason, detail: str) -> None:
-    """End an attempt no engine knows or will ever take."""
+    """End an attempt no engine knows or will ever take; trying again would change nothing."""
     with transaction.atomic():
         job = _lock(attempt)
         if job is not None:
-            _end(attempt, job, None, reason, detail)
+            _end(attempt, job, None, reason, detail, may_retry=False)
 
 
 def end_lost(attempt: Attempt) -> None:
     """End an attempt its engine forgot; it is billed to the last time it was seen."""
     with transaction.atomic():
         job = _lock(attempt)
-        if job is not None:
-            _end(attempt, job, None, Reason.NODE_LOST, ended_at=attempt.observed_at)
+        if job is not None and attempt.missing_since is not None:
+            _end(attempt, job, None, Reason.NODE_LOST, ended_at=attempt.missing_since)
+
+
+def reason_of(seen: Observation) -> Reason:
+    """Why an ended attempt ended; one without a reason is lost."""
+    if seen.reason == EndReason.USER_ERROR and seen.exit_code == REQUEUE_EXIT_CODE:
+        return Reason.ASKED_REQUEUE
+    return REASON_OF_END[seen.reason or EndReason.NODE_LOST]
+
+
+def wait_words(wait: Wait) -> str:
+    """Why it waits and what the user can do, as kept in the workload's detail."""
+    return f"{wait.words} {wait.advice}".strip()[:500]
 
 
 def _lock(attempt: Attempt) -> Workload | None:
-    """The workload, locked after its team's account (the order everywhere); None once ended."""
+    """The workload, locked after its team's account (the order everywhere).
+
+    None once the attempt has ended, or when its lease went to somebody else.
+    """
+    token = attempt.lease_token
     job = lock_workload(attempt.workload_id)
     attempt.refresh_from_db()
-    return None if attempt.state == AttemptState.ENDED else job
+    if attempt.state == AttemptState.ENDED:
+        return None
+    is_stale = attempt.state == AttemptState.PLACED and attempt.lease_token != token
+    return None if is_stale else job
+
+
+def _plausible(attempt: Attempt, seen: Observation) -> Observation:
+    """No time before it was placed or after now: nobody pays for an engine's wrong clock."""
+    now = clock.now()
+    started = seen.started_at
+    if started is not None:
+        started = min(max(started, attempt.placed_at or started), now)
+    ended = seen.ended_at
+    if ended is not None:
+        ended = min(max(ended, started or ended), now)
+    return replace(seen, started_at=started, ended_at=ended)
+
+
+def _note(attempt: Attempt, seen: Observation) -> None:
+    """Keep what the engine calls it and where it runs; forget that it was missing."""
+    columns: dict[str, object] = {}
+    if seen.engine_id and seen.engine_id != attempt.engine_id:
+        columns["engine_id"] = seen.engine_id[:60]
+    if seen.node and seen.node != attempt.node:
+        columns["node"] = seen.node[:200]
+    if attempt.missing_since is not None:
+        columns["missing_since"] = None
+    if columns:
+        Attempt.objects.filter(pk=attempt.pk).update(**columns)
+        for name, value in columns.items():
+            setattr(attempt, name, value)
+
+
+def _wait(attempt: Attempt, job: Workload, wait: Wait | None) -> None:
+    move_attempt(
+        attempt,
+        AttemptState.SUBMITTED,
+        submitted_at=clock.now(),
+        lease_token=None,
+        lease_expires_at=None,
+    )
+    if wait is not None and job.status == WorkloadStatus.QUEUED:
+        set_wait(job, REASON_OF_WAIT[wait.cause], wait_words(wait))
 
 
 def _begin(attempt: Attempt, job: Workload, seen: Observation) -> None:
     assert seen.started_at is not None  # noqa: S101  # the caller looked
     if not move_attempt(
-        attempt, AttemptState.RUNNING, started_at=seen.started_at, submitted_at=clock.now()
+        attempt,
+        AttemptState.RUNNING,
+        started_at=seen.started_at,
+        submitted_at=attempt.submitted_at or clock.now(),
+        lease_token=None,
+        lease_expires_at=None,
     ):
         return
-    Workload.objects.filter(pk=job.pk).update(started_at=seen.started_at)
-    job.started_at = seen.started_at
+    if job.started_at is None:
+        Workload.objects.filter(pk=job.pk).update(started_at=seen.started_at)
+        job.started_at = seen.started_at
     move_workload(job, WorkloadStatus.RUNNING, Reason.RUNNING, attempt_number=attempt.number)
     open_interval(
         job.team.billing_account,
@@ -91,12 +168,13 @@ def _end(
     detail: str = "",
     *,
     ended_at: datetime | None = None,
+    may_retry: bool = True,
 ) -> None:
-    now = clock.now()
-    when = ended_at or (seen.ended_at if seen else None) or now
+    when = ended_at or (seen.ended_at if seen else None) or attempt.missing_since or clock.now()
+    if attempt.started_at is not None:
+        when = max(when, attempt.started_at)
     detail = detail or (seen.detail if seen else "")
-    if reason == Reason.STOPPED and job.stop_reason:
-        reason = Reason(job.stop_reason)
+    reason = _as_asked(attempt, job, reason)
     if not move_attempt(
         attempt,
         AttemptState.ENDED,
@@ -108,8 +186,15 @@ def _end(
         lease_expires_at=None,
     ):
         return
-    GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True).update(released_at=now)
+    GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True).update(
+        released_at=clock.now()
+    )
     close_interval(RESOURCE_KIND, job.pk, attempt.number, ended_at=when)
+    hint_on_commit("clusters.tasks.drive_pool", job.pool_id)
+    if ENDINGS[reason].counts_against_node:
+        consider_breaker(job.pool)
+    if may_retry and queue_again(attempt, job, reason):
+        return
     release_hold(resource_kind=RESOURCE_KIND, resource_id=job.pk)
     move_workload(
         job,
@@ -119,4 +204,13 @@ def _end(
         attempt_number=attempt.number,
         ended_at=when,
     )
-    hint_on_commit("clusters.tasks.drive_pool", job.pool_id)
+
+
+def _as_asked(attempt: Attempt, job: Workload, reason: Reason) -> Reason:
+    """A stop that was asked for is the reason, in the words of who asked."""
+    was_told = job.stop_requested_at is not None
+    if reason == Reason.STOPPED and was_told:
+        if attempt.number == 1 and attempt.started_at is None:
+            return Reason.CANCELLED_IN_QUEUE
+        return Reason(job.stop_reason or Reason.STOPPED)
+    return reason

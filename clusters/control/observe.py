@@ -1,18 +1,19 @@
-"""One bulk look at each engine per tick."""
+"""One bulk look at each engine per tick, and what follows from it."""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
-
-from clusters.actions.pools import refresh_inventory
-from clusters.backends.base import Backend, BackendUnavailable, Observation, Phase
+from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
 from clusters.backends.registry import backend
-from clusters.choices import AttemptState
-from clusters.control.apply import apply_observation, end_lost
-from clusters.models import Attempt, Pool
+from clusters.choices import REASON_OF_WAIT, AttemptState, Reason
+from clusters.control.apply import apply_observation, end_lost, wait_words
+from clusters.control.engines import record_answer, record_failure, record_strays, take_turn
+from clusters.control.stops import stop_strays
+from clusters.models import Attempt, Engine
 from portal.lib import clock
 
 logger = logging.getLogger(__name__)
@@ -20,41 +21,119 @@ logger = logging.getLogger(__name__)
 UNKNOWN_GRACE = timedelta(minutes=2)
 
 
-def observe_pool(pool: Pool) -> None:
-    """Bring every running attempt of `pool` to what its engine says of it now."""
-    engine = backend(pool.backend)
-    running = Attempt.objects.filter(state=AttemptState.RUNNING, workload__pool=pool)
-    attempts = {attempt.external_name: attempt for attempt in running}
-    if not attempts:
-        return
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a look needs to know of a live attempt; no model, for there may be ten thousand."""
+
+    pk: int
+    external_name: str
+    engine_id: str
+    state: str
+    node: str
+    submitted_at: datetime | None
+    missing_since: datetime | None
+    workload_reason: str
+    workload_detail: str
+
+
+COLUMNS = (
+    "pk", "external_name", "engine_id", "state", "node", "submitted_at", "missing_since",
+    "workload__reason", "workload__detail",
+)  # fmt: skip
+
+
+def observe_engine(name: str, *, owner: str) -> bool:
+    """Bring every attempt the engine has to what it says of it now; False: not our turn."""
+    turn = take_turn(name, owner=owner)
+    if turn is None:
+        return False
+    engine = backend(name)
+    rows = live_rows(name)
+    began = clock.now()
     try:
-        seen = engine.observe(attempts)
+        survey = engine.observe(
+            [Handle(row.external_name, row.engine_id, row.submitted_at) for row in rows]
+        )
     except BackendUnavailable as error:
-        logger.warning("%s does not answer, its work is left as it is: %s", pool.name, error)
-        return
-    _mark_seen(running, seen)
-    for name, attempt in attempts.items():
-        if name in seen:
-            apply_observation(attempt, seen[name])
-        elif _is_lost(attempt):
-            end_lost(attempt)
+        logger.warning("%s does not answer, its work is left as it is: %s", name, error)
+        record_failure(turn, str(error))
+        return True
+    except Exception as error:
+        # A defect of the backend must not leave the engine leased and unwatched in silence.
+        record_failure(turn, f"{type(error).__name__}: {error}")
+        raise
+    if turn.surveyed_at is not None and survey.taken_at < turn.surveyed_at:
+        record_failure(turn, f"its answer is of {survey.taken_at:%H:%M:%S}, older than the last")
+        return True
+    if record_answer(turn, taken_at=survey.taken_at, took=clock.now() - began):
+        _take_in(rows, survey)
+        record_strays(turn, stop_strays(engine, survey.strays))
+    return True
 
 
-def _mark_seen(running: QuerySet[Attempt], seen: dict[str, Observation]) -> None:
-    alive = [name for name, observation in seen.items() if observation.phase == Phase.RUNNING]
-    running.filter(external_name__in=alive).update(observed_at=clock.now())
+def live_rows(name: str) -> list[Row]:
+    """The attempts the engine was handed and that have not ended."""
+    live = Attempt.objects.filter(
+        pool__backend=name, state__in=[AttemptState.SUBMITTED, AttemptState.RUNNING]
+    )
+    return [Row(*values) for values in live.values_list(*COLUMNS)]
 
 
-def _is_lost(attempt: Attempt) -> bool:
-    last = attempt.observed_at or attempt.started_at
-    return last is None or clock.now() - last > UNKNOWN_GRACE
+def _take_in(rows: Iterable[Row], survey: Survey) -> None:
+    news: dict[int, Observation] = {}
+    newly_missing, found, lost = [], [], []
+    for row in rows:
+        seen = survey.seen.get(row.external_name)
+        if seen is not None:
+            if row.missing_since is not None:
+                found.append(row.pk)
+            if _is_news(row, seen):
+                news[row.pk] = seen
+        elif row.submitted_at is not None and survey.taken_at < row.submitted_at:
+            continue  # the list was made before it was handed over
+        elif row.missing_since is None:
+            newly_missing.append(row.pk)
+        elif survey.taken_at - row.missing_since > UNKNOWN_GRACE:
+            lost.append(row.pk)
+    if newly_missing:
+        Attempt.objects.filter(pk__in=newly_missing, missing_since__isnull=True).update(
+            missing_since=survey.taken_at
+        )
+    if found:
+        Attempt.objects.filter(pk__in=found).update(missing_since=None)
+    for attempt in _attempts(news):
+        _apply(attempt, news[attempt.pk])
+    for attempt in _attempts(lost):
+        end_lost(attempt)
 
 
-def refresh_pools() -> None:
-    """Ask every engine what it has and whether it may start work."""
-    for pool in Pool.objects.all():
-        engine: Backend = backend(pool.backend)
-        try:
-            refresh_inventory(pool, engine.inventory(), engine.health())
-        except BackendUnavailable as error:
-            logger.warning("%s does not answer: %s", pool.name, error)
+def _is_news(row: Row, seen: Observation) -> bool:
+    if seen.phase == Phase.PENDING:
+        return row.state == AttemptState.SUBMITTED and _waits_otherwise(row, seen)
+    if seen.phase == Phase.RUNNING and row.state == AttemptState.RUNNING:
+        return bool(seen.node) and seen.node != row.node
+    return True
+
+
+def _waits_otherwise(row: Row, seen: Observation) -> bool:
+    if seen.wait is None or row.workload_reason == Reason.STOP_REQUESTED:
+        return False
+    said = (row.workload_reason, row.workload_detail)
+    return said != (REASON_OF_WAIT[seen.wait.cause], wait_words(seen.wait))
+
+
+def _attempts(keys: Iterable[int]) -> list[Attempt]:
+    return list(Attempt.objects.filter(pk__in=list(keys)).order_by("pk"))
+
+
+def _apply(attempt: Attempt, seen: Observation) -> None:
+    try:
+        apply_observation(attempt, seen)
+    except Exception:
+        # One row that cannot be settled must not keep the others from it; loop_status shows it.
+        logger.exception("%s could not be settled", attempt.external_name)
+
+
+def last_seen(attempt: Attempt, engine: Engine | None) -> datetime | None:
+    """The last proof of life: missing since then, or seen by the last whole look."""
+    return attempt.missing_since or (engine.surveyed_at if engine else None)

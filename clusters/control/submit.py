@@ -1,40 +1,52 @@
-"""Hands placed attempts to their engine, exactly once each, and passes on requests to stop."""
+"""Hands placed attempts to their engine, exactly once each."""
 
 from __future__ import annotations
 
 import logging
 from datetime import timedelta
 
-from clusters.backends.base import Backend, BackendUnavailable, LaunchRefused, LaunchSpec, Limits
+from django.db.models import F, Sum
+
+from clusters.backends.base import (
+    Backend,
+    BackendUnavailable,
+    Handle,
+    LaunchRefused,
+    LaunchSpec,
+    Limits,
+)
 from clusters.backends.registry import backend
-from clusters.choices import AttemptState, Reason
+from clusters.choices import REASON_OF_END, AttemptState, Reason
 from clusters.control.apply import apply_observation, end_unplaceable
-from clusters.models import Attempt, GpuAllotment
+from clusters.control.engines import is_answering
+from clusters.models import Attempt, GpuAllotment, Pool
 from portal.lib import clock, leases
 
 logger = logging.getLogger(__name__)
 LEASE_SECONDS = 30
 RETRY_SECONDS = 3
+# Claimed together to spare the database; each is submitted and applied by itself.
+CLAIM = 4
 
 
 def submit_placed(pool_id: int, *, owner: str) -> int:
-    """Submit placed attempts of the pool one lease at a time; returns how many were handled."""
+    """Submit placed attempts of the pool; returns how many were handled.
+
+    Does nothing while the engine is known not to answer: the sweep comes back to it.
+    """
     handled = 0
-    waiting = Attempt.objects.filter(state=AttemptState.PLACED, workload__pool=pool_id)
-    while True:
-        token, claimed = leases.claim(
-            waiting.order_by("pk"), owner=owner, seconds=LEASE_SECONDS, limit=1
-        )
+    waiting = Attempt.objects.filter(state=AttemptState.PLACED, pool=pool_id).order_by("pk")
+    while is_answering(pool_id):
+        token, claimed = leases.claim(waiting, owner=owner, seconds=LEASE_SECONDS, limit=CLAIM)
         if not claimed:
-            return handled
-        attempt = (
-            Attempt.objects.select_related("workload__pool", "workload__team")
-            .filter(pk=claimed[0].pk, lease_token=token)
-            .first()
+            break
+        mine = Attempt.objects.select_related("workload__pool").filter(
+            pk__in=[row.pk for row in claimed], lease_token=token
         )
-        if attempt is not None:
+        for attempt in mine.order_by("pk"):
             _submit(attempt)
             handled += 1
+    return handled
 
 
 def _submit(attempt: Attempt) -> None:
@@ -45,11 +57,11 @@ def _submit(attempt: Attempt) -> None:
             return
         seen = engine.submit(spec_of(attempt))
     except LaunchRefused as error:
-        end_unplaceable(attempt, Reason.START_FAILED, str(error))
+        end_unplaceable(attempt, REASON_OF_END[error.reason], str(error))
     except BackendUnavailable as error:
         # Unknown is not failed: try again under the same name, which adopts what is there.
         logger.warning("%s could not be submitted: %s", attempt.external_name, error)
-        Attempt.objects.filter(pk=attempt.pk).update(
+        Attempt.objects.filter(pk=attempt.pk, lease_token=attempt.lease_token).update(
             lease_expires_at=clock.now() + timedelta(seconds=RETRY_SECONDS)
         )
     else:
@@ -62,7 +74,8 @@ def _stop_before_start(attempt: Attempt, engine: Backend) -> None:
     The engine is told first: what it has not begun yet, it must not begin later.
     """
     engine.stop(attempt.external_name, grace_seconds=attempt.workload.pool.grace_seconds)
-    seen = engine.observe([attempt.external_name]).get(attempt.external_name)
+    handle = Handle(attempt.external_name, attempt.engine_id, attempt.placed_at)
+    seen = engine.observe([handle]).seen.get(attempt.external_name)
     if seen is None:
         end_unplaceable(attempt, Reason.STOPPED, "")
     else:
@@ -73,41 +86,54 @@ def spec_of(attempt: Attempt) -> LaunchSpec:
     """What the engine is told of `attempt`."""
     job = attempt.workload
     pool = job.pool
-    uuids = GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True).order_by(
-        "gpu__index"
-    )
+    per_node = job.gpus // job.nodes
     return LaunchSpec(
         external_name=attempt.external_name,
         run_id=job.public_id,
         attempt_number=attempt.number,
         team_number=job.team_id,
-        gpu_uuids=tuple(uuids.values_list("gpu__uuid", flat=True)),
+        gpus=job.gpus,
+        gpu_uuids=_allotted(attempt, pool),
         environment=job.environment,
         command=job.command,
-        time_limit_seconds=job.time_limit_seconds,
+        time_limit_seconds=time_left(attempt),
         grace_seconds=pool.grace_seconds,
         network=pool.has_network,
         limits=Limits(
-            memory_bytes=pool.memory_bytes_per_gpu * job.gpus,
+            memory_bytes=pool.memory_bytes_per_gpu * per_node,
             pids=pool.pids,
-            cpu_cores=pool.cpu_cores_per_gpu * job.gpus,
+            cpu_cores=pool.cpu_cores_per_gpu * per_node,
             disk_bytes=pool.disk_bytes,
             log_bytes=pool.log_bytes,
         ),
+        nodes=job.nodes,
+        previous_name=_previous_name(attempt),
         env=job.env,
+        options=pool.options,
     )
 
 
-def pass_on_stops(pool_id: int) -> None:
-    """Tell the engine of every stop asked for; telling it twice changes nothing."""
-    stopping = Attempt.objects.filter(
-        state=AttemptState.RUNNING,
-        workload__pool=pool_id,
-        workload__stop_requested_at__isnull=False,
-    ).select_related("workload__pool")
-    for attempt in stopping:
-        pool = attempt.workload.pool
-        try:
-            backend(pool.backend).stop(attempt.external_name, grace_seconds=pool.grace_seconds)
-        except BackendUnavailable as error:
-            logger.warning("%s could not be stopped yet: %s", attempt.external_name, error)
+def _allotted(attempt: Attempt, pool: Pool) -> tuple[str, ...]:
+    if backend(pool.backend).queues:
+        return ()
+    held = GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True)
+    return tuple(held.order_by("gpu__index").values_list("gpu__uuid", flat=True))
+
+
+def time_left(attempt: Attempt) -> int:
+    """Seconds of the run's time limit that its earlier attempts have left, 1 at least."""
+    limit = attempt.workload.time_limit_seconds
+    if attempt.number == 1:
+        return limit
+    earlier = Attempt.objects.filter(workload=attempt.workload_id, number__lt=attempt.number)
+    used = earlier.filter(started_at__isnull=False).aggregate(
+        total=Sum(F("ended_at") - F("started_at"))
+    )["total"]
+    return max(1, limit - int(used.total_seconds() if used else 0))
+
+
+def _previous_name(attempt: Attempt) -> str:
+    if attempt.number == 1:
+        return ""
+    earlier = Attempt.objects.filter(workload=attempt.workload_id, number=attempt.number - 1)
+    return earlier.values_list("external_name", flat=True).first() or ""

@@ -28,6 +28,8 @@ class Workload(models.Model):
     price = models.ForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=100)
     gpus = models.PositiveIntegerField()
+    nodes = models.PositiveIntegerField(default=1)
+    max_retries = models.PositiveIntegerField(default=0)
     environment = models.SlugField(max_length=40)
     command = models.TextField()
     env = models.JSONField(default=dict)
@@ -45,6 +47,9 @@ class Workload(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(gpus__gte=1), name="workload_gpus"),
             models.CheckConstraint(
+                condition=Q(nodes__gte=1) & Q(nodes__lte=models.F("gpus")), name="workload_nodes"
+            ),
+            models.CheckConstraint(
                 condition=Q(status__in=WorkloadStatus.values), name="workload_status"
             ),
         ]
@@ -60,19 +65,27 @@ class Workload(models.Model):
 
 
 class Attempt(Leasable):
-    """One placement of a workload; a retry is a new row. `external_name` is known before submit."""
+    """One placement of a workload; a retry is a new row. `external_name` is known before submit.
+
+    `not_before` holds a retry back. `missing_since` is when its engine, asked, first did not know
+    it: until then it was seen. `pool` is the workload's, kept here for the loop's indexes.
+    """
 
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="attempts")
     number = models.PositiveIntegerField()
     external_name = models.CharField(max_length=80, unique=True)
     state = models.CharField(max_length=10, choices=AttemptState, default=AttemptState.INTENDED)
-    node = models.CharField(max_length=100, blank=True, default="")
+    pool = models.ForeignKey("clusters.Pool", on_delete=models.PROTECT, related_name="+")
+    node = models.CharField(max_length=200, blank=True, default="")
+    engine_id = models.CharField(max_length=60, blank=True, default="")
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    not_before = models.DateTimeField(null=True)
     placed_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
-    observed_at = models.DateTimeField(null=True)
+    missing_since = models.DateTimeField(null=True)
+    stop_sent_at = models.DateTimeField(null=True)
     exit_code = models.IntegerField(null=True)
     reason = models.CharField(max_length=24, choices=Reason, blank=True, default="")
     detail = models.CharField(max_length=500, blank=True, default="")
@@ -84,7 +97,12 @@ class Attempt(Leasable):
                 fields=["workload"], condition=~Q(state="ended"), name="attempt_one_live"
             ),
         ]
-        indexes = [models.Index(fields=["state"], condition=~Q(state="ended"), name="attempt_live")]
+        indexes = [
+            models.Index(
+                fields=["pool", "state"], condition=~Q(state="ended"), name="attempt_live"
+            ),
+            models.Index(fields=["pool", "-ended_at"], name="attempt_ended"),
+        ]
 
 
 class WorkloadEvent(models.Model):

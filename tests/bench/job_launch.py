@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from clusters.backends.base import LaunchSpec, Limits, LocalSettings
+from clusters.backends.base import LaunchSpec, Limits
 from clusters.backends.local import confine, gpus, plan, watch
 from clusters.backends.local.probe import Probe
 from tests.bench.stack import Stack, launch, wait_for_end
@@ -77,6 +77,7 @@ class Bare:
             run_id="job_bare",
             attempt_number=1,
             team_number=1,
+            gpus=1,
             gpu_uuids=(found[0].description.uuid,),
             environment="system",
             command=COMMAND,

@@ -13,6 +13,7 @@ import pytest
 from clusters.backends.base import (
     Backend,
     EndReason,
+    Handle,
     LaunchRefused,
     LaunchSpec,
     Limits,
@@ -42,6 +43,7 @@ def make_spec(  # one argument a knob of the launch
         run_id="run-1",
         attempt_number=2,
         team_number=team,
+        gpus=0,
         gpu_uuids=(),
         environment=environment,
         command=command,
@@ -66,14 +68,19 @@ def wait_for(condition: Callable[[], T], seconds: float = 20.0) -> T:
     pytest.fail(f"not true within {seconds} s")
 
 
+def look(backend: Backend, name: str) -> Observation | None:
+    """What the engine says of one attempt now."""
+    return backend.observe([Handle(name)]).seen.get(name)
+
+
 def ended(backend: Backend, name: str) -> Observation:
     """The attempt's end, waited for."""
 
-    def look() -> Observation | None:
-        seen = backend.observe([name]).get(name)
+    def look_for_end() -> Observation | None:
+        seen = look(backend, name)
         return seen if seen and seen.phase is Phase.ENDED else None
 
-    found = wait_for(look)
+    found = wait_for(look_for_end)
     assert found is not None
     return found
 
@@ -176,7 +183,8 @@ class BackendContract:
         end = run(backend, spec)
         backend.stop(spec.external_name, grace_seconds=0)
         backend.stop("fg-never-was", grace_seconds=0)
-        assert backend.observe([spec.external_name, "fg-never-was"]) == {spec.external_name: end}
+        handles = [Handle(spec.external_name), Handle("fg-never-was")]
+        assert backend.observe(handles).seen == {spec.external_name: end}
 
     def test_time_limit_ends_it(self, backend: Backend) -> None:
         assert run(backend, make_spec("sleep 60", seconds=1)).reason is EndReason.TIME_LIMIT
@@ -245,10 +253,10 @@ class BackendContract:
                 backend.open_file(spec.external_name, path)
 
     def test_inventory_names_its_gpus_uniquely(self, backend: Backend) -> None:
-        uuids = [gpu.uuid for node in backend.inventory() for gpu in node.gpus]
+        uuids = [gpu.uuid for node in backend.inventory({}) for gpu in node.gpus]
         assert len(set(uuids)) == len(uuids)
-        again = [gpu.uuid for node in backend.inventory() for gpu in node.gpus]
+        again = [gpu.uuid for node in backend.inventory({}) for gpu in node.gpus]
         assert again == uuids
 
     def test_healthy(self, backend: Backend) -> None:
-        assert backend.health().may_start
+        assert backend.health({}).may_start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import BinaryIO, ClassVar
@@ -13,6 +13,7 @@ from clusters.backends.base import (
     BackendUnavailable,
     EndReason,
     GpuDescription,
+    Handle,
     Health,
     LaunchRefused,
     LaunchSpec,
@@ -21,6 +22,7 @@ from clusters.backends.base import (
     Observation,
     OutputFile,
     Phase,
+    Survey,
 )
 from portal.lib import clock
 
@@ -59,9 +61,10 @@ class FakeBackend(Backend):
             )
         return self.seen[spec.external_name]
 
-    def observe(self, external_names: Iterable[str]) -> dict[str, Observation]:
+    def observe(self, handles: Iterable[Handle]) -> Survey:
         self._answer()
-        return {name: self.seen[name] for name in external_names if name in self.seen}
+        names = [handle.external_name for handle in handles]
+        return Survey(clock.now(), {name: self.seen[name] for name in names if name in self.seen})
 
     def stop(self, external_name: str, *, grace_seconds: int) -> None:
         self._answer()
@@ -85,7 +88,7 @@ class FakeBackend(Backend):
         except KeyError as error:
             raise FileNotFoundError(path) from error
 
-    def inventory(self) -> Sequence[NodeDescription]:
+    def inventory(self, options: Mapping[str, str]) -> Sequence[NodeDescription]:
         self._answer()
         gpus = tuple(
             GpuDescription(f"GPU-fake-{i}", i, "NVIDIA A100 (fake)", 40 * 1024**3, is_virtual=True)
@@ -93,7 +96,7 @@ class FakeBackend(Backend):
         )
         return [NodeDescription("fake-1", gpus)]
 
-    def health(self) -> Health:
+    def health(self, options: Mapping[str, str]) -> Health:
         self._answer()
         return self.health_now
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from clusters.actions.pools import refresh_inventory
 from clusters.backends.base import Backend
-from clusters.choices import BackendKind
 from clusters.models import Pool
 
 
@@ -13,13 +12,13 @@ def make_pool(engine: Backend) -> Pool:
     pool = Pool.objects.create(
         slug="a100",
         name="A100 test",
-        backend=BackendKind.LOCAL,
+        backend="local",
         sku_code="a100-test",
         gpu_model="NVIDIA A100",
         is_virtual=True,
         max_gpus_per_workload=4,
         environments=["python-data", "system"],
     )
-    refresh_inventory(pool, engine.inventory(), engine.health())
+    refresh_inventory(pool, engine.inventory({}), engine.health({}))
     pool.refresh_from_db()
     return pool

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from clusters.backends.base import LaunchSpec, Limits, LocalSettings, Phase
+from clusters.backends.base import Handle, LaunchSpec, Limits, Phase
 from clusters.backends.local import gpus
 from clusters.backends.local.backend import LocalBackend
+from clusters.backends.local.settings import LocalSettings
 from fastgpu.agent.readings import GpuReading
 from fastgpu.agent.sampler import Sampler, virtual_uuids
 from fastgpu.agent.usage import UsageMeter
@@ -179,13 +180,14 @@ def test_a_sandboxed_attempt_of_the_local_backend_is_measured(tmp_path: Path) ->
             uid_base=210_000,
         )
     )
-    [uuid] = [gpu.uuid for node in backend.inventory() for gpu in node.gpus]
+    [uuid] = [gpu.uuid for node in backend.inventory({}) for gpu in node.gpus]
     backend.submit(
         LaunchSpec(
             external_name="fg-measured-1",
             run_id="job_measured",
             attempt_number=1,
             team_number=1,
+            gpus=1,
             gpu_uuids=(uuid,),
             environment="system",
             command="while :; do :; done",
@@ -203,5 +205,8 @@ def test_a_sandboxed_attempt_of_the_local_backend_is_measured(tmp_path: Path) ->
         backend.stop("fg-measured-1", grace_seconds=0)
         sample_until(
             Sampler(tmp_path / "attempts"),
-            lambda _: backend.observe(["fg-measured-1"])["fg-measured-1"].phase is Phase.ENDED,
+            lambda _: (
+                backend.observe([Handle("fg-measured-1")]).seen["fg-measured-1"].phase
+                is Phase.ENDED
+            ),
         )

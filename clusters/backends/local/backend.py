@@ -29,25 +29,29 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from clusters.backends import files
 from clusters.backends.base import (
     Backend,
     BackendUnavailable,
+    Handle,
     Health,
     LaunchRefused,
     LaunchSpec,
-    LocalSettings,
     LogChunk,
     NodeDescription,
     Observation,
     OutputFile,
     Phase,
+    Survey,
 )
-from clusters.backends.local import attempts, files, gpus, plan, supervisor, watch
+from clusters.backends.local import attempts, gpus, plan, supervisor, watch
 from clusters.backends.local.probe import Probe
+from clusters.backends.local.settings import LocalSettings
 
 START_WAIT_SECONDS = 2.0
 
@@ -92,15 +96,17 @@ class LocalBackend(Backend):
             raise BackendUnavailable(f"The supervisor did not start: {words or 'no word of it'}")
         return known
 
-    def observe(self, external_names: Iterable[str]) -> dict[str, Observation]:
+    def observe(self, handles: Iterable[Handle]) -> Survey:
         """See Backend.observe. An attempt whose supervisor never began counts as absent."""
+        taken_at = datetime.now(UTC)
         found = {}
-        for name in external_names:
+        for handle in handles:
+            name = handle.external_name
             if plan.NAME.fullmatch(name):
                 observation = self._observe_one(self._attempts / name)
                 if observation is not None:
                     found[name] = observation
-        return found
+        return Survey(taken_at, found)
 
     def _observe_one(self, folder: Path) -> Observation | None:
         try:
@@ -145,12 +151,12 @@ class LocalBackend(Backend):
             raise FileNotFoundError(path)
         return files.open_file(folder / "home", path)
 
-    def inventory(self) -> Sequence[NodeDescription]:
+    def inventory(self, options: Mapping[str, str]) -> Sequence[NodeDescription]:
         """This machine as one node. Raises BackendUnavailable when the GPU driver fails."""
         found = gpus.discover(self._settings.root, self._settings.virtual_gpus)
         return [NodeDescription(self._node, tuple(gpu.description for gpu in found))]
 
-    def health(self) -> Health:
+    def health(self, options: Mapping[str, str]) -> Health:
         """See Backend.health; the sandbox is tried at most once a minute."""
         return self._probe.health()
 

@@ -10,11 +10,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from clusters.backends.base import LaunchRefused, LaunchSpec, LocalSettings
+from clusters.backends.base import LaunchRefused, LaunchSpec
 from clusters.backends.local import cgroups, environments, sandbox, watch
 from clusters.backends.local.environments import Environment
 from clusters.backends.local.gpus import SHARED_DEVICES, Gpu
 from clusters.backends.local.probe import Capability
+from clusters.backends.local.settings import LocalSettings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 OURS = re.compile(r"FASTGPU_.*|CUDA_VISIBLE_DEVICES|NVIDIA_.*")

@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.backends.base import Health, LocalSettings
+from clusters.backends.base import Health
+from clusters.backends.local.settings import LocalSettings
 
 CACHE_SECONDS = 60.0
 PROBE_SECONDS = 10.0

@@ -27,7 +27,6 @@ from billing.actions.credit import grant_credit
 from billing.models import Price, PriceBook, Sku
 from clusters.actions.pools import refresh_inventory
 from clusters.backends.registry import backend
-from clusters.choices import BackendKind
 from clusters.models import Pool
 from portal.lib.money import MICROS
 
@@ -76,8 +75,8 @@ def seed_prices(pool: Pool) -> None:
 
 def seed_pool() -> Pool:
     """The pool of this machine, with the GPUs the backend reports now."""
-    engine = backend(BackendKind.LOCAL)
-    nodes = engine.inventory()
+    engine = backend("local")
+    nodes = engine.inventory({})
     gpus = [gpu for node in nodes for gpu in node.gpus]
     is_virtual = all(gpu.is_virtual for gpu in gpus)
     cores = os.cpu_count() or 1
@@ -86,7 +85,7 @@ def seed_pool() -> Pool:
         slug="a100",
         defaults={
             "name": "A100 (virtual)" if is_virtual else "A100",
-            "backend": BackendKind.LOCAL,
+            "backend": "local",
             "sku_code": SKU,
             "gpu_model": gpus[0].model if gpus else "none",
             "is_virtual": is_virtual,
@@ -97,7 +96,7 @@ def seed_pool() -> Pool:
             "environments": ["python-data", "system"],
         },
     )
-    refresh_inventory(pool, nodes, engine.health())
+    refresh_inventory(pool, nodes, engine.health({}))
     return pool
 
 

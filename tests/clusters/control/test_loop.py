@@ -19,7 +19,8 @@ from clusters.choices import AttemptState, Reason, WorkloadStatus
 from clusters.control.placement import place
 from clusters.control.submit import spec_of
 from clusters.models import Attempt, GpuAllotment, Workload
-from clusters.tasks import drive_pool, sweep
+from clusters.tasks import drive_pool
+from tests.fakes.loop import tick
 from portal.lib import clock
 from portal.lib.errors import NotFound
 from tests.conftest import Engine
@@ -53,7 +54,7 @@ def test_what_does_not_fit_queues_in_order(actor: Actor, engine: Engine) -> None
     small = run(actor, engine, gpus=1)
     assert [first.status, large.status, small.status] == ["running", "queued", "queued"]
     engine.backend.end(name_of(first), EndReason.COMPLETED)
-    sweep()
+    tick()
     large.refresh_from_db()
     small.refresh_from_db()
     assert [large.status, small.status] == ["running", "running"]
@@ -62,13 +63,13 @@ def test_what_does_not_fit_queues_in_order(actor: Actor, engine: Engine) -> None
 def test_driving_twice_submits_once(actor: Actor, engine: Engine) -> None:
     job = run(actor, engine)
     drive_pool(engine.pool.pk)
-    sweep()
+    tick()
     assert engine.backend.submits == [name_of(job)]
 
 
 def test_a_lost_hint_is_found_by_the_sweep(actor: Actor, engine: Engine) -> None:
     job = launch(actor, REQUEST)
-    sweep()
+    tick()
     job.refresh_from_db()
     assert job.status == WorkloadStatus.RUNNING
 
@@ -79,7 +80,8 @@ def test_an_end_closes_usage_with_the_engines_times(actor: Actor, engine: Engine
     assert seen.started_at is not None
     ended = seen.started_at + timedelta(seconds=90)
     engine.backend.end(name_of(job), EndReason.COMPLETED, at=ended)
-    sweep()
+    with clock.use(lambda: ended + timedelta(seconds=1)):
+        tick()
     job.refresh_from_db()
     interval = UsageInterval.objects.get(resource_id=job.pk)
     assert (job.status, job.reason) == (WorkloadStatus.SUCCEEDED, Reason.COMPLETED)
@@ -92,7 +94,7 @@ def test_an_end_closes_usage_with_the_engines_times(actor: Actor, engine: Engine
 def test_an_engine_that_is_down_changes_nothing(actor: Actor, engine: Engine) -> None:
     job = run(actor, engine)
     engine.backend.is_down = True
-    sweep()
+    tick()
     job.refresh_from_db()
     assert job.status == WorkloadStatus.RUNNING
 
@@ -100,16 +102,16 @@ def test_an_engine_that_is_down_changes_nothing(actor: Actor, engine: Engine) ->
 def test_a_forgotten_attempt_is_lost_only_after_a_grace(actor: Actor, engine: Engine) -> None:
     job = run(actor, engine)
     del engine.backend.seen[name_of(job)]
-    sweep()
+    tick()
     job.refresh_from_db()
     assert job.status == WorkloadStatus.RUNNING
     later = clock.now() + timedelta(minutes=3)
-    last_seen = Attempt.objects.get(workload=job).observed_at
+    last_seen = Attempt.objects.get(workload=job).missing_since
     with clock.use(lambda: later):
-        sweep()
+        tick()
     job.refresh_from_db()
-    assert (job.status, job.reason) == (WorkloadStatus.FAILED, Reason.NODE_LOST)
-    assert job.ended_at == last_seen
+    attempt = Attempt.objects.get(workload=job, number=1)
+    assert (attempt.reason, attempt.ended_at) == (Reason.NODE_LOST, last_seen)
 
 
 def test_a_refused_launch_fails_and_costs_nothing(actor: Actor, engine: Engine) -> None:
@@ -145,7 +147,7 @@ def test_cancel_of_a_running_job_stops_it(actor: Actor, engine: Engine) -> None:
     assert job.status == WorkloadStatus.STOPPING
     assert engine.backend.stops == [name_of(job)]
     engine.backend.end(name_of(job), EndReason.STOPPED)
-    sweep()
+    tick()
     job.refresh_from_db()
     assert (job.status, job.reason) == (WorkloadStatus.CANCELLED, Reason.STOPPED)
 
@@ -156,7 +158,7 @@ def test_cancel_between_placing_and_submitting_runs_nothing(actor: Actor, engine
     cancel(actor, job.public_id)
     drive_pool(engine.pool.pk)
     job.refresh_from_db()
-    assert (job.status, job.reason) == (WorkloadStatus.CANCELLED, Reason.STOPPED)
+    assert (job.status, job.reason) == (WorkloadStatus.CANCELLED, Reason.CANCELLED_IN_QUEUE)
     assert engine.backend.submits == []
     assert engine.backend.stops == [name_of(job)]
     assert not UsageInterval.objects.exists()
@@ -171,7 +173,7 @@ def test_without_credit_what_runs_is_stopped(actor: Actor, engine: Engine) -> No
         assert stop_unfunded() == 1
         drive_pool(engine.pool.pk)
         engine.backend.end(name_of(job), EndReason.STOPPED)
-        sweep()
+        tick()
     job.refresh_from_db()
     assert (job.status, job.reason) == (WorkloadStatus.CANCELLED, Reason.FUNDS_EXHAUSTED)
 
@@ -191,14 +193,13 @@ def test_a_crash_between_submit_and_record_is_adopted(actor: Actor, engine: Engi
 
 def test_an_end_seen_at_submit_is_billed(actor: Actor, engine: Engine) -> None:
     job = launch(actor, REQUEST)
-    now = clock.now()
+    place(engine.pool.pk)
     attempt = Attempt.objects.get(workload=job)
     engine.backend.submit(spec_of(attempt))
+    now = clock.now() + timedelta(seconds=2)
     engine.backend.end(attempt.external_name, EndReason.USER_ERROR, exit_code=3, at=now)
-    engine.backend.seen[attempt.external_name] = replace(
-        engine.backend.seen[attempt.external_name], started_at=now - timedelta(seconds=2)
-    )
-    drive_pool(engine.pool.pk)
+    with clock.use(lambda: now + timedelta(seconds=1)):
+        drive_pool(engine.pool.pk)
     job.refresh_from_db()
     attempt.refresh_from_db()
     assert (job.status, attempt.exit_code) == (WorkloadStatus.FAILED, 3)

@@ -21,7 +21,8 @@ from clusters.actions.launch_checks import JobRequest
 from clusters.actions.set_status import group_of
 from clusters.backends.base import EndReason
 from clusters.models import Attempt, Gpu, GpuSample
-from clusters.tasks import drive_pool, sweep
+from clusters.tasks import drive_pool
+from tests.fakes.loop import tick
 from clusters.telemetry.ingest import Reading, take
 from portal.lib import clock
 from tests.conftest import Engine
@@ -72,7 +73,7 @@ def test_the_same_beat_twice_is_stored_once(actor: Actor, engine: Engine) -> Non
 def test_an_attempt_that_gave_its_gpu_back_is_refused(actor: Actor, engine: Engine) -> None:
     older = run(actor, engine)
     engine.backend.end(older.external_name, EndReason.COMPLETED)
-    sweep()
+    tick()
     assert take(this_second(), [reading_of(older)]) == 0
     newer = run(actor, engine)
     assert take(this_second(), [reading_of(older)]) == 0
