@@ -154,11 +154,17 @@ class Engine:
 
 
 @pytest.fixture
-def engine(prices: Price, settings: Any) -> Iterator[Engine]:
+def engine_class() -> type[FakeBackend]:
+    """The engine that `engine` uses; a test of a bad one overrides it by parametrising."""
+    return FakeBackend
+
+
+@pytest.fixture
+def engine(engine_class: type[FakeBackend], prices: Price, settings: Any) -> Iterator[Engine]:
     """A pool of four GPUs on an engine that does what the test says."""
     settings.BACKENDS = {"local": {"factory": "tests.fakes.backend.the_fake", "label": "Fake"}}
     backend.cache_clear()
-    fake = FakeBackend.reset()
+    fake = engine_class.reset()
     yield Engine(fake, make_pool(fake))
     backend.cache_clear()
 

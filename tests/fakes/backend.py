@@ -39,6 +39,7 @@ class FakeBackend(Backend):
         self.files: dict[str, dict[str, bytes]] = {}
         self.submits: list[str] = []
         self.stops: list[str] = []
+        self.strays: tuple[str, ...] = ()
         self.is_down = False
         self.refusal = ""
         self.health_now = Health(may_start=True, isolation="fake", detail="")
@@ -46,8 +47,8 @@ class FakeBackend(Backend):
     @classmethod
     def reset(cls) -> FakeBackend:
         """A new one, which `the_fake` hands out."""
-        cls.current = cls()
-        return cls.current
+        FakeBackend.current = cls()
+        return FakeBackend.current
 
     def submit(self, spec: LaunchSpec) -> Observation:
         self._answer()
@@ -64,7 +65,8 @@ class FakeBackend(Backend):
     def observe(self, handles: Iterable[Handle]) -> Survey:
         self._answer()
         names = [handle.external_name for handle in handles]
-        return Survey(clock.now(), {name: self.seen[name] for name in names if name in self.seen})
+        seen = {name: self.seen[name] for name in names if name in self.seen}
+        return Survey(clock.now(), seen, self.strays)
 
     def stop(self, external_name: str, *, grace_seconds: int) -> None:
         self._answer()

@@ -20,10 +20,10 @@ from clusters.control.placement import place
 from clusters.control.submit import spec_of
 from clusters.models import Attempt, GpuAllotment, Workload
 from clusters.tasks import drive_pool
-from tests.fakes.loop import tick
 from portal.lib import clock
 from portal.lib.errors import NotFound
 from tests.conftest import Engine
+from tests.fakes.loop import tick
 
 REQUEST = JobRequest(name="digits", pool="a100", gpus=1, command="true", time_limit_seconds=600)
 
