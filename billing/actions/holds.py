@@ -12,7 +12,7 @@ from portal.lib.errors import Conflict, InsufficientFunds
 from portal.lib.money import MICROS_PER_CENT, format_money
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def take_hold(
     account: BillingAccount, *, resource_kind: str, resource_id: int, amount_micros: int
 ) -> Hold:
@@ -40,7 +40,7 @@ def take_hold(
     )
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def release_hold(*, resource_kind: str, resource_id: int) -> None:
     """Give back what is held for a resource; nothing where nothing is."""
     hold = Hold.objects.filter(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing.actions.accounts import lock_account
 from billing.actions.rating import rate_closed, rate_open
@@ -28,7 +27,7 @@ class Resource:
     label: str
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def open_interval(
     account: BillingAccount,
     *,
@@ -46,16 +45,15 @@ def open_interval(
     if price.sku.code != sku_code:
         raise InvalidInput(f"This price is for {price.sku.code}, not for {sku_code}.")
     lock_account(account.pk)
-    others = UsageInterval.objects.filter(
+    begin = started_at
+    for other in UsageInterval.objects.filter(
         resource_kind=resource.kind, resource_id=resource.id, sku=price.sku
-    )
-    known = others.filter(resource_attempt=resource.attempt).first()
-    if known is not None:
-        return known
-    if others.filter(ended_at__isnull=True).exists():
-        raise Conflict(f"{resource.public_id} is being metered for another attempt.")
-    paid_until = others.aggregate(last=Max("ended_at"))["last"]
-    begin = max(started_at, paid_until) if paid_until else started_at
+    ):
+        if other.resource_attempt == resource.attempt:
+            return other
+        if other.ended_at is None:
+            raise Conflict(f"{resource.public_id} is being metered for another attempt.")
+        begin = max(begin, other.ended_at)
     return UsageInterval.objects.create(
         account=account,
         sku=price.sku,
@@ -71,7 +69,7 @@ def open_interval(
     )
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def close_interval(
     resource_kind: str, resource_id: int, attempt: int, *, ended_at: datetime
 ) -> UsageInterval | None:

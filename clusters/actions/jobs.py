@@ -56,7 +56,7 @@ def quote_at(micros_per_hour: int, *, gpus: int, time_limit_seconds: int) -> Quo
     )
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def launch(actor: Actor, request: JobRequest) -> Workload:
     """Queue a job with its first attempt, holding its first hour.
 

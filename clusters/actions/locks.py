@@ -13,6 +13,6 @@ def lock_workload(workload_id: int) -> Workload:
     )
     return (
         Workload.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("pool", "price", "team__billing_account")
+        .select_related("pool", "price__sku", "team__billing_account")
         .get(pk=workload_id)
     )

@@ -104,16 +104,15 @@ def _plausible(attempt: Attempt, seen: Observation) -> Observation:
 
 def _note(attempt: Attempt, seen: Observation) -> None:
     """Keep what the engine calls it and where it runs; forget that it was missing."""
-    columns: dict[str, object] = {}
-    if seen.engine_id and seen.engine_id != attempt.engine_id:
-        columns["engine_id"] = seen.engine_id[:60]
-    if seen.node and seen.node != attempt.node:
-        columns["node"] = seen.node[:200]
-    if attempt.missing_since is not None:
-        columns["missing_since"] = None
-    if columns:
-        Attempt.objects.filter(pk=attempt.pk).update(**columns)
-        for name, value in columns.items():
+    facts: dict[str, object] = {
+        "engine_id": (seen.engine_id or attempt.engine_id)[:60],
+        "node": (seen.node or attempt.node)[:200],
+        "missing_since": None,
+    }
+    news = {name: value for name, value in facts.items() if value != getattr(attempt, name)}
+    if news:
+        Attempt.objects.filter(pk=attempt.pk).update(**news)
+        for name, value in news.items():
             setattr(attempt, name, value)
 
 
@@ -140,10 +139,13 @@ def _begin(attempt: Attempt, job: Workload, seen: Observation) -> None:
         lease_expires_at=None,
     ):
         return
-    if job.started_at is None:
-        Workload.objects.filter(pk=job.pk).update(started_at=seen.started_at)
-        job.started_at = seen.started_at
-    move_workload(job, WorkloadStatus.RUNNING, Reason.RUNNING, attempt_number=attempt.number)
+    move_workload(
+        job,
+        WorkloadStatus.RUNNING,
+        Reason.RUNNING,
+        attempt_number=attempt.number,
+        started_at=job.started_at or seen.started_at,
+    )
     open_interval(
         job.team.billing_account,
         sku_code=job.pool.sku_code,

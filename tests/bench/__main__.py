@@ -12,11 +12,19 @@ from collections.abc import Callable
 import httpx
 from websockets.exceptions import WebSocketException
 
-from tests.bench import at_rest, job_launch, log_latency
+from tests.bench import at_rest, at_scale, job_launch, launches, log_latency
 from tests.bench.stack import Stack
 from tests.bench.table import Figure, render
 
-NAMES = ("up_second_start", "memory_at_rest", "job_launch", "log_latency")
+NAMES = (
+    "up_second_start",
+    "memory_at_rest",
+    "job_launch",
+    "log_latency",
+    "launches",
+    "restart",
+    "tick",
+)
 
 
 def main() -> int:
@@ -52,13 +60,16 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
             figure, shares = at_rest.memory(stack)
             figures.append(figure)
             notes.append(shares)
-        measures: dict[str, Callable[[], Figure]] = {
-            "job_launch": lambda: job_launch.measure(stack, rounds),
-            "log_latency": lambda: log_latency.measure(stack),
+        measures: dict[str, Callable[[], list[Figure]]] = {
+            "job_launch": lambda: [job_launch.measure(stack, rounds)],
+            "log_latency": lambda: [log_latency.measure(stack)],
+            "launches": lambda: launches.measure(stack),
+            "restart": lambda: [at_scale.restart(stack)],
+            "tick": lambda: [at_scale.tick(stack)],
         }
         for name in [name for name in measures if name in names]:
             try:
-                figures.append(measures[name]())
+                figures += measures[name]()
             except (RuntimeError, httpx.HTTPError, WebSocketException, OSError) as error:
                 figures.append(Figure(name, "not measured", "-", "-", "-", None))
                 notes.append(f"{name}: {error!r}")

@@ -14,6 +14,7 @@ import httpx
 from clusters.backends.base import LaunchSpec, Limits
 from clusters.backends.local import confine, gpus, plan, watch
 from clusters.backends.local.probe import Probe
+from clusters.backends.local.settings import LocalSettings
 from tests.bench.stack import Stack, launch, wait_for_end
 from tests.bench.table import Figure
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 
 from tests.stacks import portal
 
@@ -24,6 +27,7 @@ class Stack:
         self.port = portal.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._running: portal.Stack | None = None
+        self._database: psycopg.Connection[tuple[Any, ...]] | None = None
         # Measured work runs in the bare system, so nothing is downloaded while we measure.
         (self.var / "environments" / "python-data").mkdir(parents=True)
 
@@ -37,21 +41,58 @@ class Stack:
     def start(self) -> float:
         """Start and wait until it says that it is ready; returns the seconds that took."""
         began = time.monotonic()
-        self._running = portal.start(self.var, port=self.port)
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.bench.settings"}
+        self._running = portal.start(self.var, port=self.port, settings=settings)
         return time.monotonic() - began
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
         if self._running is not None:
             self._running.stop()
             self._running = None
 
     def processes(self) -> list[psutil.Process]:
         """The supervisor and everything below it."""
+        top = psutil.Process(self._now().process.pid)
+        return [top, *top.children(recursive=True)]
+
+    def pid_of(self, part: str) -> int:
+        """The process id of a part, as `up` names it."""
+        return self._now().pid_of(part)
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        """Rows of the stack's own database."""
+        if self._database is None:
+            self._database = psycopg.connect(self._now().database_url, autocommit=True)
+        return self._database.execute(question.encode()).fetchall()
+
+    def seed(self, *arguments: str) -> list[str]:
+        """Run `tests.bench.seed` in this stack; returns the lines it prints."""
+        return self._python("tests.bench.seed", *arguments).split()
+
+    def seconds_of_tick(self, engine: str) -> float:
+        """Run `tests.bench.one_tick` in this stack."""
+        return float(self._python("tests.bench.one_tick", engine))
+
+    def _python(self, module: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=self._now().environment,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{module}: {done.stderr[-1000:]}")
+        return done.stdout
+
+    def _now(self) -> portal.Stack:
         if self._running is None:
             raise RuntimeError("FastGPU is not running")
-        top = psutil.Process(self._running.process.pid)
-        return [top, *top.children(recursive=True)]
+        return self._running
 
     def demo(self) -> dict[str, str]:
         """How to get in."""

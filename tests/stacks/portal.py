@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,15 @@ class Stack:
         raise LookupError(name)
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What the web server was given, for a process that joins the stack."""
+        environ = Path(f"/proc/{self.pid_of('web')}/environ").read_bytes().decode()
+        return dict(pair.split("=", 1) for pair in environ.split("\0") if "=" in pair)
+
+    @property
     def database_url(self) -> str:
         """DATABASE_URL as the web server was given it."""
-        environ = Path(f"/proc/{self.pid_of('web')}/environ").read_bytes().decode()
-        pairs = dict(pair.split("=", 1) for pair in environ.split("\0") if "=" in pair)
-        return pairs["DATABASE_URL"]
+        return self.environment["DATABASE_URL"]
 
     def _belongs(self, pid: int) -> bool:
         try:
@@ -107,13 +111,16 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def start(var: Path, *, port: int | None = None) -> Stack:
-    """Start `manage.py up` with its data in `var`; wait until it is ready."""
+def start(
+    var: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
+) -> Stack:
+    """Start `manage.py up` with its data in `var` and these settings; wait until it is ready."""
     var.mkdir(parents=True, exist_ok=True)
     log = var.with_suffix(".log")
     chosen = port or free_port()
     environment = {key: value for key, value in os.environ.items() if key not in _OURS}
     environment |= {"PORT": str(chosen), "VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"}
+    environment |= settings or {}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up"],
@@ -134,9 +141,9 @@ def start(var: Path, *, port: int | None = None) -> Stack:
 
 
 @contextmanager
-def running(var: Path) -> Iterator[Stack]:
+def running(var: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """A stack for the length of the block."""
-    stack = start(var)
+    stack = start(var, settings=settings)
     try:
         yield stack
     finally:

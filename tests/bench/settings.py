@@ -1,0 +1,6 @@
+"""The portal's settings with an engine that does nothing beside the real ones."""
+
+from portal.settings import *  # noqa: F403
+from portal.settings import BACKENDS
+
+BACKENDS["noop"] = {"factory": "tests.bench.noop.NoopBackend", "label": "Nothing"}
