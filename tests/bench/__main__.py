@@ -17,14 +17,8 @@ from tests.bench.stack import Stack
 from tests.bench.table import Figure, render
 
 NAMES = (
-    "up_second_start",
-    "memory_at_rest",
-    "job_launch",
-    "log_latency",
-    "launches",
-    "restart",
-    "tick",
-)
+    "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -27,7 +27,8 @@ def restart(stack: Stack) -> Figure:
     _wait_for_survey(stack, after=f"'{killed_at.isoformat()}'")
     took = time.monotonic() - began
     (missing,) = stack.ask(
-        "SELECT count(*) FROM clusters_attempt WHERE state <> 'running' OR missing_since IS NOT NULL"
+        "SELECT count(*) FROM clusters_attempt"
+        " WHERE state <> 'running' OR missing_since IS NOT NULL"
     )[0]
     return Figure(
         f"restart with {RUNNING:,} running",
