@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_UP := bubblewrap libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
-DEBIAN_TEST := $(DEBIAN_UP) chromium
+DEBIAN_SLURM := slurm-wlm slurmrestd slurm-wlm-jwt-plugin slurmdbd munge mariadb-server
+DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc $(DEBIAN_SLURM)
 
-.PHONY: up test test-fast lint format bench screenshots deps deps-up lock clean help
+.PHONY: up test test-fast lint format bench chaos screenshots deps deps-up lock clean help
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,7 +18,7 @@ test: $(VENV)/dev.stamp deps ## run the whole suite
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
-	@$(BIN)/pytest -q -m "not stack and not browser"
+	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci"
 
 lint: $(VENV)/dev.stamp ## ruff, mypy, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && PYTHONPATH=.:sdk/src $(BIN)/lint-imports
@@ -25,8 +26,11 @@ lint: $(VENV)/dev.stamp ## ruff, mypy, import-linter
 format: $(VENV)/dev.stamp ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp deps-up ## measure, side by side
+bench: $(VENV)/dev.stamp deps ## measure, side by side
 	@$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/dev.stamp deps ## the long storm of kills; CHAOS_FLAGS="--launches 3000 --seed 7"
+	@$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)
 
 screenshots: $(VENV)/dev.stamp deps ## every page, both themes, both widths
 	@$(BIN)/python -m tests.browser.screenshots

@@ -259,7 +259,7 @@ def _slurm(name: str) -> dict[str, object]:
         # Each team's jobs run as this Unix user.
         "user_template": env_str(f"{prefix}_USER_TEMPLATE", "fg-team{number}"),
         "create_users": env_bool(f"{prefix}_CREATE_USERS", default=False),
-        "uid_base": LOCAL_UID_BASE,
+        "uid_base": env_int(f"{prefix}_UID_BASE", LOCAL_UID_BASE),
     }
 
 

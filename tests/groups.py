@@ -6,12 +6,22 @@ runs it, that is a failure.
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-NEEDS = {"sandbox": "bwrap", "stack": "bwrap", "browser": "chromium"}
+# Group -> the programs it needs, and whether only root can start them.
+NEEDS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "sandbox": (("bwrap",), False),
+    "stack": (("bwrap",), False),
+    "browser": (("chromium",), False),
+    "oci": (("podman", "runc"), True),
+    "slurm": (("slurmctld", "slurmd", "slurmrestd", "slurmdbd", "munged", "mariadbd"), True),
+}
+# Their own folders, which an ordinary user's PATH may lack.
+SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 _left_out: dict[str, str] = {}
 
 
@@ -27,19 +37,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Within a group the order stays by chance. A browser comes last because Playwright keeps an
     event loop in this thread, in which no test of our own coroutines can run.
     """
-    for group, program in NEEDS.items():
-        if shutil.which(program) is None:
-            _left_out[group] = f"{program} is not installed (make deps, as root, installs it)"
+    for group, (programs, needs_root) in NEEDS.items():
+        gone = [name for name in programs if shutil.which(name, path=SEARCHED) is None]
+        if gone:
+            _left_out[group] = f"{', '.join(gone)}: not installed (make deps, as root, installs it)"
+        elif needs_root and os.geteuid() != 0:
+            _left_out[group] = "only root can start what it needs"
     kept = [item for item in items if not _groups_of(item) & _left_out.keys()]
-    gone = [item for item in items if _groups_of(item) & _left_out.keys()]
-    if gone:
-        config.hook.pytest_deselected(items=gone)
+    left = [item for item in items if _groups_of(item) & _left_out.keys()]
+    if left:
+        config.hook.pytest_deselected(items=left)
     items[:] = sorted(kept, key=_turn)
 
 
 def _turn(item: pytest.Item) -> int:
     groups = _groups_of(item)
-    return 2 if "browser" in groups else 1 if "stack" in groups else 0
+    return 2 if "browser" in groups else 1 if groups & {"stack", "slurm"} else 0
 
 
 def _groups_of(item: pytest.Item) -> set[str]:
