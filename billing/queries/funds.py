@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 
@@ -92,7 +93,7 @@ SELECT
 
 def funds_of(account: BillingAccount) -> Funds:
     """The funds of `account` now, in one query."""
-    values = {
+    values: dict[str, int | str | datetime] = {
         "account": account.pk,
         "now": clock.now(),
         "hour_us": MICROSECONDS_PER_HOUR,

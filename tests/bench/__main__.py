@@ -12,13 +12,17 @@ from collections.abc import Callable
 import httpx
 from websockets.exceptions import WebSocketException
 
-from tests.bench import at_rest, at_scale, job_launch, launches, log_latency
+from tests.bench import at_rest, at_scale, job_launch, launches, log_latency, slurm
 from tests.bench.stack import Stack
 from tests.bench.table import Figure, render
+from tests.slurm.lab import missing as slurm_missing
 
+SLURM = ("slurm_launch", "slurm_burst")
 NAMES = (
     "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
+    *SLURM,
 )  # fmt: skip
+Measure = Callable[[], list[Figure]]
 
 
 def main() -> int:
@@ -45,29 +49,54 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
     """The figures asked for, in the order in which they disturb each other least."""
     figures: list[Figure] = []
     notes: list[str] = []
-    with Stack() as stack:
-        if "up_second_start" in names:
-            figures.append(at_rest.second_start(stack))
-        else:
-            stack.start()
-        if "memory_at_rest" in names:
-            figure, shares = at_rest.memory(stack)
-            figures.append(figure)
-            notes.append(shares)
-        measures: dict[str, Callable[[], list[Figure]]] = {
-            "job_launch": lambda: [job_launch.measure(stack, rounds)],
-            "log_latency": lambda: [log_latency.measure(stack)],
-            "launches": lambda: launches.measure(stack),
-            "restart": lambda: [at_scale.restart(stack)],
-            "tick": lambda: [at_scale.tick(stack)],
-        }
-        for name in [name for name in measures if name in names]:
-            try:
-                figures += measures[name]()
-            except (RuntimeError, httpx.HTTPError, WebSocketException, OSError) as error:
-                figures.append(Figure(name, "not measured", "-", "-", "-", None))
-                notes.append(f"{name}: {error!r}")
+    if names - set(SLURM):
+        with Stack() as stack:
+            if "up_second_start" in names:
+                figures.append(at_rest.second_start(stack))
+            else:
+                stack.start()
+            if "memory_at_rest" in names:
+                figure, shares = at_rest.memory(stack)
+                figures.append(figure)
+                notes.append(shares)
+            measures: dict[str, Measure] = {
+                "job_launch": lambda: [job_launch.measure(stack, rounds)],
+                "log_latency": lambda: [log_latency.measure(stack)],
+                "launches": lambda: launches.measure(stack),
+                "restart": lambda: [at_scale.restart(stack)],
+                "tick": lambda: [at_scale.tick(stack)],
+            }
+            _measure(measures, names, figures, notes)
+    if names & set(SLURM):
+        _on_slurm(names, rounds, figures, notes)
     return figures, notes
+
+
+def _on_slurm(names: set[str], rounds: int, figures: list[Figure], notes: list[str]) -> None:
+    missing = slurm_missing()
+    if missing:
+        notes.append(f"Slurm was left out: {missing}")
+        figures.extend(Figure(name, "not measured", "-", "-", "-", None) for name in SLURM)
+        return
+    with slurm.lab() as lab, Stack(lab.env) as stack:
+        stack.start()
+        stack.manage("add_pool", *slurm.POOL)
+        measures: dict[str, Measure] = {
+            "slurm_launch": lambda: [slurm.measure_launch(stack, lab, rounds)],
+            "slurm_burst": lambda: [slurm.measure_burst(stack, lab)],
+        }
+        _measure(measures, names, figures, notes)
+
+
+def _measure(
+    measures: dict[str, Measure], names: set[str], figures: list[Figure], notes: list[str]
+) -> None:
+    for name in [name for name in measures if name in names]:
+        try:
+            figures += measures[name]()
+        except (RuntimeError, httpx.HTTPError, WebSocketException, OSError) as error:
+            figures.append(Figure(name, "not measured", "-", "-", "-", None))
+            notes.append(f"{name}: {error!r}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def measure(stack: Stack) -> list[Figure]:
 
 def _launch_all(url: str, key: str, turns: object, lock: threading.Lock) -> list[float]:
     """Launch as long as there are turns; seconds of each call."""
-    took = []
+    took: list[float] = []
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=60) as api:
         while True:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tests.stacks import portal
 class Stack:
     """`manage.py up` on an empty VAR_DIR. Use as a context manager; ends what it started."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = {"DJANGO_SETTINGS_MODULE": "tests.bench.settings", **(settings or {})}
         self.folder = Path(tempfile.mkdtemp(prefix="fastgpu-bench-"))
         self.var = self.folder / "var"
         self.port = portal.free_port()
@@ -41,8 +43,7 @@ class Stack:
     def start(self) -> float:
         """Start and wait until it says that it is ready; returns the seconds that took."""
         began = time.monotonic()
-        settings = {"DJANGO_SETTINGS_MODULE": "tests.bench.settings"}
-        self._running = portal.start(self.var, port=self.port, settings=settings)
+        self._running = portal.start(self.var, port=self.port, settings=self._settings)
         return time.monotonic() - began
 
     def stop(self) -> None:
@@ -68,6 +69,10 @@ class Stack:
         if self._database is None:
             self._database = psycopg.connect(self._now().database_url, autocommit=True)
         return self._database.execute(question.encode()).fetchall()
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of manage.py in this stack."""
+        return self._now().manage(*arguments)
 
     def seed(self, *arguments: str) -> list[str]:
         """Run `tests.bench.seed` in this stack; returns the lines it prints."""
@@ -105,11 +110,11 @@ class Stack:
         return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=30)
 
 
-def launch(api: httpx.Client, name: str, command: str, *, seconds: int) -> str:
+def launch(api: httpx.Client, name: str, command: str, *, seconds: int, pool: str = "a100") -> str:
     """POST a job on one GPU in the bare system; returns its id."""
     body = {
         "name": name,
-        "pool": "a100",
+        "pool": pool,
         "gpus": 1,
         "environment": "system",
         "command": command,

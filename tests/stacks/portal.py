@@ -66,6 +66,20 @@ class Stack:
         """DATABASE_URL as the web server was given it."""
         return self.environment["DATABASE_URL"]
 
+    def manage(self, *arguments: str) -> str:
+        """Run a command of manage.py as this stack would; its standard output."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def _belongs(self, pid: int) -> bool:
         try:
             environ = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")

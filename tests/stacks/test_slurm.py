@@ -1,0 +1,140 @@
+"""A whole FastGPU on a real Slurm: from the API to jobs on its nodes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.slurm.lab import SlurmLab
+from tests.stacks.developer import Developer, ask_database, check_cost, until
+from tests.stacks.environments import LOCKS, prepared
+from tests.stacks.portal import Stack, running
+
+pytestmark = [pytest.mark.stack, pytest.mark.slurm]
+POOL = (
+    "--slug=slurm", "--name=A100 on Slurm", "--backend=slurm", "--gpu-model=NVIDIA A100",
+    "--price=2.10", "--option=partition=gpu", "--option=gpu_type=a100", "--max-gpus=32",
+    "--max-nodes=4", "--memory-gib-per-gpu=2", "--cpus-per-gpu=4", "--grace-seconds=2",
+    "--environment=system", "--environment=pytorch",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stack(slurm_lab: SlurmLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A FastGPU with a pool on the lab's Slurm, added as an operator would."""
+    settings = slurm_lab.env | {"SLURM_ENVIRONMENTS": str(prepared("pytorch"))}
+    with running(tmp_path_factory.mktemp("slurm") / "var", settings) as started:
+        started.manage("add_pool", *POOL)
+        yield started
+
+
+@pytest.fixture
+def developer(stack: Stack) -> Iterator[Developer]:
+    """The demo's owner."""
+    with Developer(stack) as somebody:
+        yield somebody
+
+
+def launch(developer: Developer, command: str, **more: Any) -> str:
+    """Launch in the Slurm pool."""
+    return developer.launch(command, **({"pool": "slurm", "environment": "system"} | more))
+
+
+def test_a_job_runs_as_the_teams_own_user_and_is_billed(
+    developer: Developer, slurm_lab: SlurmLab
+) -> None:
+    job = developer.ended(launch(developer, 'echo "$(id -un) $CUDA_VISIBLE_DEVICES"; sleep 2'))
+    assert job["status"] == "succeeded"
+    user, devices = developer.log(job["id"]).split()
+    assert user.startswith(slurm_lab.user_template.split("{")[0])
+    assert devices.isdigit()
+    assert 1.5 <= job["billed_seconds"] <= 10
+    check_cost(job)
+
+
+def test_an_error_of_the_command_fails_with_its_code(developer: Developer) -> None:
+    job = developer.ended(launch(developer, "echo before; exit 7"))
+    assert (job["status"], job["attempts"][0]["exit_code"]) == ("failed", 7)
+    assert developer.log(job["id"]) == "before\n"
+
+
+def test_what_does_not_fit_waits_with_a_reason_and_leaves_the_queue_at_once(
+    developer: Developer,
+) -> None:
+    large = launch(developer, "sleep 60", gpus=32, nodes=4)
+    until(lambda: developer.job(large)["status"] == "running")
+    waiting = launch(developer, "true", gpus=8)
+    until(lambda: developer.job(waiting)["detail"])
+    seen = developer.job(waiting)
+    assert (seen["status"], seen["reason"]) == ("queued", "waiting_for_gpus")
+    for job in (waiting, large):
+        assert developer.http.post(f"/jobs/{job}/cancel").status_code == 200
+    assert developer.ended(waiting)["reason"] == "cancelled_in_queue"
+    assert developer.ended(large)["reason"] == "stopped"
+    assert developer.job(waiting)["cost_micros"] == 0
+
+
+def test_a_controller_that_is_away_makes_nothing_fail(
+    developer: Developer, slurm_lab: SlurmLab
+) -> None:
+    runs = launch(developer, "echo begun; sleep 8; echo ended")
+    until(lambda: developer.job(runs)["status"] == "running")
+    slurm_lab.kill_controller()
+    until(lambda: developer.job(runs)["is_unknown"])
+    comes = launch(developer, "echo later")
+    assert developer.job(runs)["status"] == "running"
+    slurm_lab.start_controller()
+    assert developer.ended(runs)["status"] == "succeeded"
+    assert developer.ended(comes)["status"] == "succeeded"
+    assert developer.log(runs) == "begun\nended\n"
+
+
+def test_training_across_nodes_survives_the_loss_of_one(
+    developer: Developer, slurm_lab: SlurmLab, stack: Stack
+) -> None:
+    script = (LOCKS / "ddp.py").read_text()
+    command = f"cat > ddp.py <<'END'\n{script}END\nexec torchrun ddp.py 120 0.25\n"
+    job = launch(
+        developer,
+        command,
+        gpus=2,
+        nodes=2,
+        environment="pytorch",
+        env={"OMP_NUM_THREADS": "1"},
+        time_limit_seconds=900,
+    )
+    until(lambda: "step 8 loss" in developer.log(job), seconds=120)
+    nodes = developer.job(job)["attempts"][0]["node"].split(",")
+    assert len(set(nodes)) == 2
+    lost = slurm_lab.node_names.index(nodes[1]) + 1
+    slurm_lab.kill_node(lost)
+    try:
+        ended = developer.ended(job, seconds=240)
+    finally:
+        slurm_lab.start_node(lost)
+    assert ended["status"] == "succeeded", ended
+    first, second = ended["attempts"]
+    assert (first["reason"], second["reason"]) == ("node_lost", "completed")
+    assert nodes[1] not in second["node"].split(",")
+    check_training(developer.log(job), world=2)
+    billed = ask_database(
+        stack,
+        "SELECT resource_attempt, ended_at IS NOT NULL FROM billing_usageinterval"
+        " WHERE resource_public_id = %s ORDER BY 1",
+        job,
+    )
+    assert billed == [(1, True), (2, True)]
+
+
+def check_training(log: str, *, world: int) -> None:
+    """The second attempt began where a checkpoint stood, and the loss fell."""
+    lines = [line.split(": ", 1)[-1] if ": " in line else line for line in log.splitlines()]
+    begins = [line for line in lines if line.startswith("rank ")]
+    assert len(begins) == world, log[:2000]
+    steps = {int(line.rsplit(" ", 1)[1]) for line in begins}
+    assert len(steps) == 1
+    assert steps.pop() >= 8
+    losses = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("step ")]
+    assert losses[-1] < 0.05
