@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from django.db.models import OuterRef, Subquery
+
 from accounts.actor import Actor
 from accounts.choices import ActorKind, Role
 from accounts.models import ApiKey, Membership, Team, User
@@ -31,19 +33,20 @@ def actor_of_user(user: User, *, team_id: str | None = None) -> Actor:
 
 def actor_of_secret(secret: str) -> Actor:
     """The actor for an API key. Raises NotSignedIn for an unknown or revoked one."""
+    role = Membership.objects.filter(team=OuterRef("team"), user=OuterRef("user")).values("role")
     key = (
         ApiKey.objects.select_related("team", "user")
         .filter(digest=digest_of(secret), revoked_at__isnull=True, user__is_active=True)
+        .annotate(role=Subquery(role))
         .first()
     )
-    membership = Membership.objects.filter(team=key.team, user=key.user).first() if key else None
-    if key is None or membership is None:
+    if key is None or key.role is None:
         raise NotSignedIn("This API key is unknown or has been revoked.")
     return Actor(
         kind=ActorKind.API_KEY,
         user=key.user,
         team=key.team,
-        role=Role(membership.role),
+        role=Role(key.role),
         api_key=key,
     )
 

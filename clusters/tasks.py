@@ -15,7 +15,7 @@ from clusters.control.placement import place
 from clusters.control.stops import pass_on_stops
 from clusters.control.submit import submit_placed
 from clusters.models import Pool
-from portal.lib.tasks import hint
+from portal.lib.tasks import begun, hint
 
 SWEEP_EXPIRES_SECONDS = 2
 
@@ -23,6 +23,7 @@ SWEEP_EXPIRES_SECONDS = 2
 @shared_task(name="clusters.tasks.drive_pool")
 def drive_pool(pool_id: int) -> None:
     """Place, submit and stop what waits in one pool."""
+    begun("clusters.tasks.drive_pool", pool_id)
     place(pool_id)
     submit_placed(pool_id, owner=owners.me())
     pass_on_stops(pool_id)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 30
 RETRY_SECONDS = 3
 # Claimed together to spare the database; each is submitted and applied by itself.
-CLAIM = 4
+CLAIM = 8
 
 
 def submit_placed(pool_id: int, *, owner: str) -> int:
@@ -36,36 +36,44 @@ def submit_placed(pool_id: int, *, owner: str) -> int:
     """
     handled = 0
     waiting = Attempt.objects.filter(state=AttemptState.PLACED, pool=pool_id).order_by("pk")
-    while is_answering(pool_id):
-        token, claimed = leases.claim(waiting, owner=owner, seconds=LEASE_SECONDS, limit=CLAIM)
-        if not claimed:
-            break
-        mine = Attempt.objects.select_related("workload__pool").filter(
-            pk__in=[row.pk for row in claimed], lease_token=token
-        )
-        for attempt in mine.order_by("pk"):
-            _submit(attempt)
+    if not waiting.exists() or not is_answering(pool_id):
+        return handled
+    rows = waiting.select_related("workload__pool")
+    while claimed := leases.claim(rows, owner=owner, seconds=LEASE_SECONDS, limit=CLAIM)[1]:
+        for index, attempt in enumerate(claimed):
+            if not _submit(attempt):
+                _hold_back(claimed[index:])
+                return handled
             handled += 1
     return handled
 
 
-def _submit(attempt: Attempt) -> None:
+def _hold_back(attempts: list[Attempt]) -> None:
+    """Try these again a little later; who sent them may not wait for each to time out."""
+    later = clock.now() + timedelta(seconds=RETRY_SECONDS)
+    for attempt in attempts:
+        Attempt.objects.filter(pk=attempt.pk, lease_token=attempt.lease_token).update(
+            lease_expires_at=later
+        )
+
+
+def _submit(attempt: Attempt) -> bool:
+    """Submit or stop one; False where the engine did not answer."""
     engine = backend(attempt.workload.pool.backend)
     try:
         if attempt.workload.stop_requested_at is not None:
             _stop_before_start(attempt, engine)
-            return
+            return True
         seen = engine.submit(spec_of(attempt))
     except LaunchRefused as error:
         end_unplaceable(attempt, REASON_OF_END[error.reason], str(error))
     except BackendUnavailable as error:
         # Unknown is not failed: try again under the same name, which adopts what is there.
         logger.warning("%s could not be submitted: %s", attempt.external_name, error)
-        Attempt.objects.filter(pk=attempt.pk, lease_token=attempt.lease_token).update(
-            lease_expires_at=clock.now() + timedelta(seconds=RETRY_SECONDS)
-        )
+        return False
     else:
         apply_observation(attempt, seen)
+    return True
 
 
 def _stop_before_start(attempt: Attempt, engine: Backend) -> None:

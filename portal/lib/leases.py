@@ -43,7 +43,9 @@ def claim(
             .select_for_update(skip_locked=True, no_key=True, of=("self",))
             .values_list("pk", flat=True)[:limit]
         )
+        if not keys:
+            return token, []
         rows.model._default_manager.filter(pk__in=keys).update(
             lease_token=token, lease_expires_at=now + timedelta(seconds=seconds), lease_owner=owner
         )
-    return token, list(rows.model._default_manager.filter(pk__in=keys, lease_token=token))
+        return token, list(rows.filter(pk__in=keys))
