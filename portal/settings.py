@@ -117,6 +117,7 @@ TEMPLATES = [
 
 DATABASE_URL = env_str("DATABASE_URL", "postgresql://fastgpu@127.0.0.1:5432/fastgpu")
 REDIS_URL = env_str("REDIS_URL", "redis://127.0.0.1:6379/0")
+PREPARES = env_bool("DATABASE_PREPARE", default=True)
 
 
 def _database(url: str) -> dict[str, object]:
@@ -133,6 +134,10 @@ def _database(url: str) -> dict[str, object]:
         "OPTIONS": {
             **options,
             "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL", 10), "timeout": 10},
+            # The loop and the API ask the same few questions again and again: planned once a
+            # connection. Off behind a pooler that hands out connections per transaction.
+            "server_side_binding": PREPARES,
+            "prepare_threshold": 3 if PREPARES else None,
         },
     }
 
@@ -362,6 +367,7 @@ UNFOLD = {
     ],
     # Nobody edits here, so Django's own log of edits is always empty; the audit trail has it all.
     "SHOW_HISTORY": False,
+    "SIDEBAR": {"navigation": "portal.pages.console.sidebar"},
     # The portal's accent, as a scale.
     "COLORS": {
         "primary": {
