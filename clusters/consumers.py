@@ -1,8 +1,9 @@
 """WebSockets of clusters: everything live on a job's page comes through one socket.
 
-Messages are `{"v": 1, "kind": "hello" | "status" | "gpu" | "log" | "end", "data": {...}}`. Byte
-offsets of the log make it resumable: who comes back says where it stopped. The page answers
-`{"ack": offset}`; more than `WINDOW_BYTES` beyond that is never on its way.
+Messages are `{"v": 1, "kind": KIND, "data": {...}}`, KIND being `hello`, `status`, `gpu`, `log`,
+`complete` (the log of this attempt is whole) or `end` (of the run). Byte offsets of the log make
+it resumable: who comes back says where it stopped. A retry begins with a `hello` of its own. The
+page answers `{"ack": offset}`; more than `WINDOW_BYTES` beyond that is never on its way.
 """
 
 from __future__ import annotations
@@ -21,8 +22,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from accounts.models import User
 from clusters.actions.set_status import group_of
 from clusters.backends.base import BackendUnavailable, LogChunk
-from clusters.queries.jobs import FINAL
-from clusters.queries.live import LiveJob, live_job_again, live_job_of, log_start
+from clusters.queries.live import (
+    LiveJob,
+    has_ended,
+    live_job_again,
+    live_job_of,
+    log_start,
+)
 from clusters.telemetry.follow import PIECE_BYTES, POLL_SECONDS, Follower, following
 from clusters.telemetry.text import whole_text
 from portal.lib import clock
@@ -42,7 +48,10 @@ NORMAL = 1000
 
 
 class JobConsumer(AsyncWebsocketConsumer):
-    """`/ws/jobs/<id>/?offset=N&attempt=K`: the log from byte N; without it, from near its end."""
+    """`/ws/jobs/<id>/?offset=N&attempt=K`: the log from byte N of attempt K, which was read before.
+
+    Without it, from near its end. `chosen=K` shows attempt K only; else the latest that has begun.
+    """
 
     async def connect(self) -> None:
         """Let in who may see the job. Others are refused with 4401 or 4404."""
@@ -53,6 +62,7 @@ class JobConsumer(AsyncWebsocketConsumer):
         self._acked = 0
         self._group = ""
         self._is_closed = False
+        self._chosen = self._number("chosen")
         live = await self._live_or_close()
         if live is None:
             return
@@ -87,36 +97,40 @@ class JobConsumer(AsyncWebsocketConsumer):
         """Pass on what was published about the job."""
         event = message["event"]
         if event["kind"] == "status":
-            self._seen = (event["data"]["status"], event["data"]["reason"])
+            self._seen = (event["data"]["status"], event["data"]["reason"], self._seen[2])
             self._changed.set()
         await self._send(event)
 
     # --- the log ---
 
     async def _send_log(self, live: LiveJob) -> None:
-        offset, attempt = self._asked()
-        while not live.has_started and not live.is_final:
-            await self._hello(live, offset=0)
+        """The log of the attempt that is shown, then that of each which takes its place."""
+        offset, attempt = self._number("offset"), self._number("attempt")
+        reached, followed = 0, 0
+        while True:
+            if not live.has_started:
+                if not live.is_final:
+                    await self._hello(live, offset=0)
+            elif live.attempt != followed:
+                start = await database_sync_to_async(log_start)(
+                    live, offset=offset, attempt=attempt, keep=TAIL_BYTES
+                )
+                await self._hello(live, offset=start)
+                reached, followed = await self._follow(live, start), live.attempt
+                await self._tell("complete", {"attempt": followed, "offset": reached})
+            if live.is_final:
+                break
+            # The engine knows of the end before we do; what follows it, an end or a retry?
             live = await self._after_change(live)
-        reached = 0
-        if live.has_started:
-            start = await database_sync_to_async(log_start)(
-                live, offset=offset, attempt=attempt, keep=TAIL_BYTES
-            )
-            await self._hello(live, offset=start)
-            reached = await self._follow(live, start)
-            while not live.is_final:
-                # The engine knows of the end before we do.
-                live = await self._after_change(live)
         await self._tell("end", {"status": live.job.status, "offset": reached})
         await self._shut(NORMAL)
 
     async def _follow(self, live: LiveJob, offset: int) -> int:
         """Send the log from `offset` until it is complete; returns where it ends."""
-        self._acked = max(self._acked, offset)
+        self._acked = offset
         async with following(live.engine, live.external_name) as follower:
             while True:
-                chunk = await self._next(follower, offset)
+                chunk = await self._next(live, follower, offset)
                 text, used = whole_text(chunk.data, is_last=chunk.complete)
                 if used:
                     after = offset + used
@@ -130,14 +144,14 @@ class JobConsumer(AsyncWebsocketConsumer):
                     return offset
                 await self._wait_for_room(offset)
 
-    async def _next(self, follower: Follower, offset: int) -> LogChunk:
-        """What follows `offset`. A job that has ended, of whose log nothing is left, is done."""
+    async def _next(self, live: LiveJob, follower: Follower, offset: int) -> LogChunk:
+        """What follows `offset`. An attempt that has ended and is silent since is done."""
         while True:
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     return await follower.next(offset)
             except TimeoutError:
-                if self._seen[0] in FINAL:
+                if await database_sync_to_async(has_ended)(live):
                     return LogChunk(b"", offset, offset, complete=True)
             except BackendUnavailable as error:
                 logger.warning("a log cannot be read now: %s", error)
@@ -148,9 +162,10 @@ class JobConsumer(AsyncWebsocketConsumer):
             self._acknowledged.clear()
             await self._acknowledged.wait()
 
-    def _asked(self) -> tuple[int | None, int | None]:
+    def _number(self, name: str) -> int | None:
         query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
-        return _number(query.get("offset", [""])[0]), _number(query.get("attempt", [""])[0])
+        text = query.get(name, [""])[0]
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
     # --- who may look, and what has changed ---
 
@@ -164,7 +179,7 @@ class JobConsumer(AsyncWebsocketConsumer):
             if live.state != self._seen:
                 self._seen = live.state
                 self._changed.set()
-                status, reason = live.state
+                status, reason, _ = live.state
                 await self._tell("status", {"status": status, "reason": reason})
 
     async def _after_change(self, live: LiveJob) -> LiveJob:
@@ -183,7 +198,7 @@ class JobConsumer(AsyncWebsocketConsumer):
             return None
         job_id = self.scope["url_route"]["kwargs"]["job_id"]
         try:
-            return await database_sync_to_async(live_job_of)(user, job_id)
+            return await database_sync_to_async(live_job_of)(user, job_id, chosen=self._chosen)
         except NotFound:
             await self._shut(NOT_FOUND)
             return None
@@ -201,12 +216,12 @@ class JobConsumer(AsyncWebsocketConsumer):
     # --- sending ---
 
     async def _hello(self, live: LiveJob, *, offset: int) -> None:
-        status, reason = live.state
+        status, reason, attempt = live.state
         data = {
             "job": live.job.public_id,
             "status": status,
             "reason": reason,
-            "attempt": live.attempt,
+            "attempt": attempt,
             "offset": offset,
             "now": clock.now().isoformat(),
         }
@@ -253,7 +268,3 @@ def _ack_in(text: str | None) -> int | None:
         return None
     acked = message.get("ack") if isinstance(message, dict) else None
     return acked if type(acked) is int and acked >= 0 else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from typing import Any
 
 from django import forms
 
-from clusters.actions.launch_checks import MAX_NAME, JobRequest
+from clusters.actions.launch_checks import MAX_NAME, MAX_RETRIES, JobRequest
 from clusters.models import Pool
 from portal.lib.errors import InvalidInput
 
 MAX_HOURS = 100_000
+_FORM_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _FIELD_OF = {"time_limit_seconds": "hours"}
+
+
+def new_form_key() -> str:
+    """A name for one showing of the form."""
+    return secrets.token_urlsafe(18)
 
 
 class LaunchForm(forms.Form):
@@ -40,6 +48,17 @@ class LaunchForm(forms.Form):
             "min_value": "Ask for at least 1 GPU.",
         },
     )
+    nodes = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=10_000,
+        initial=1,
+        help_text="The command runs once on each; they share the GPUs equally.",
+        error_messages={
+            "invalid": "Write a whole number, such as 1.",
+            "min_value": "Ask for at least 1 node.",
+        },
+    )
     environment = forms.ChoiceField(
         required=False,
         error_messages={"invalid_choice": "There is no such environment. Choose one of the list."},
@@ -56,6 +75,22 @@ class LaunchForm(forms.Form):
         min_value=0,
         max_value=MAX_HOURS * 60,
         error_messages={"invalid": "Write whole minutes.", "min_value": "Write 0 minutes or more."},
+    )
+    retries = forms.IntegerField(
+        label="Retry on error",
+        required=False,
+        min_value=0,
+        max_value=MAX_RETRIES,
+        initial=0,
+        help_text=(
+            "How often it is run again when the command ends with an error. Lost machines and "
+            "failed GPUs are retried always, and exit code 75 asks to be run again."
+        ),
+        error_messages={
+            "invalid": "Write a whole number, such as 0.",
+            "min_value": "Write 0 or more.",
+            "max_value": f"At most {MAX_RETRIES} retries are taken.",
+        },
     )
     command = forms.CharField(
         strip=False,
@@ -88,6 +123,9 @@ class LaunchForm(forms.Form):
         ),
     )
 
+    # Named by the page, so that a form that is sent twice launches once.
+    form_key = forms.CharField(required=False, widget=forms.HiddenInput, initial=new_form_key)
+
     def __init__(self, *args: Any, pools: list[Pool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         environments = sorted({name for pool in pools for name in pool.environments})
@@ -113,6 +151,11 @@ class LaunchForm(forms.Form):
             env[name.strip()] = value
         return env
 
+    def clean_form_key(self) -> str:
+        """The key where it is one of ours; nobody can mend a field that is not shown."""
+        key = str(self.cleaned_data["form_key"])
+        return key if _FORM_KEY.fullmatch(key) else ""
+
     def clean_command(self) -> str:
         """Browsers send CRLF; bash wants LF."""
         return str(self.cleaned_data["command"]).replace("\r\n", "\n")
@@ -132,6 +175,8 @@ class LaunchForm(forms.Form):
             name=data["name"],
             pool=data["pool"],
             gpus=data["gpus"],
+            nodes=data["nodes"] or 1,
+            retries=data["retries"] or 0,
             environment=data["environment"],
             command=data["command"],
             env=data["env"],

@@ -238,6 +238,8 @@ STRIPE_API_BASE = env_str("STRIPE_API_BASE")
 LOCAL_ROOT = env_path("LOCAL_ROOT", VAR_DIR / "local")
 ENVIRONMENTS_DIR = env_path("ENVIRONMENTS_DIR", VAR_DIR / "environments")
 LOCAL_VIRTUAL_GPUS = env_int("LOCAL_VIRTUAL_GPUS", 4)
+# Each team's work runs as uid LOCAL_UID_BASE + team number where the portal runs as root.
+LOCAL_UID_BASE = env_int("LOCAL_UID_BASE", 210_000)
 # A Docker API (docker or podman) for environments that are OCI images; empty: none.
 LOCAL_OCI_SOCKET = env_str("LOCAL_OCI_SOCKET")
 # Engines by the name pools call them: a factory and its arguments.
@@ -270,8 +272,6 @@ def _slurm(name: str) -> dict[str, object]:
 
 SLURM_CLUSTERS = env_list("SLURM_CLUSTERS", ["slurm"] if env_str("SLURM_ROOT") else [])
 BACKENDS |= {name: _slurm(name) for name in SLURM_CLUSTERS}
-# Each team's work runs as uid LOCAL_UID_BASE + team number where the portal runs as root.
-LOCAL_UID_BASE = env_int("LOCAL_UID_BASE", 210_000)
 # Runs workloads without any isolation. Never on a machine that holds anything of worth.
 LOCAL_ALLOW_INSECURE = env_bool("LOCAL_ALLOW_INSECURE", default=False)
 AGENT_TOKEN = env_str("FASTGPU_AGENT_TOKEN")

@@ -1,8 +1,4 @@
-"""`Idempotency-Key` on POST: the answer is kept in the transaction of the deed itself.
-
-A second request with the same key waits for the first on the unique index, then gets its answer.
-Refusals roll back with everything else, so they are not remembered and may be tried again.
-"""
+"""`Idempotency-Key` on POST."""
 
 from __future__ import annotations
 
@@ -10,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.access import team_of
+from accounts.actions.idempotency import Answer, answer_once
 from accounts.actor import Actor
-from accounts.models import IdempotencyRecord, Team
-from portal.lib.errors import Conflict, InvalidInput
+from portal.lib.errors import InvalidInput
+
+MAX_KEY = 255
 
 
 def once(request: Request, actor: Actor, deed: Callable[[], Response]) -> Response:
@@ -29,28 +27,16 @@ def once(request: Request, actor: Actor, deed: Callable[[], Response]) -> Respon
     if not key:
         with transaction.atomic():
             return deed()
-    if len(key) > 255 or not key.isprintable():
-        raise InvalidInput("Idempotency-Key must be at most 255 printable characters.")
-    team = team_of(actor)
+    if len(key) > MAX_KEY or not key.isprintable():
+        raise InvalidInput(f"Idempotency-Key must be at most {MAX_KEY} printable characters.")
     digest = hashlib.sha256(
         json.dumps([request.method, request.path, request.data], sort_keys=True).encode()
     ).hexdigest()
-    try:
-        with transaction.atomic():
-            record = IdempotencyRecord.objects.create(team=team, key=key, request_digest=digest)
-            response = deed()
-            IdempotencyRecord.objects.filter(pk=record.pk).update(
-                status=response.status_code, body=response.data
-            )
-            return response
-    except IntegrityError as error:
-        if "idempotency_team_key" not in str(error):
-            raise
-    return _replay(team, key, digest)
 
+    def answer() -> Answer:
+        response = deed()
+        return Answer(response.status_code, response.data)
 
-def _replay(team: Team, key: str, digest: str) -> Response:
-    record = IdempotencyRecord.objects.get(team=team, key=key)
-    if record.request_digest != digest:
-        raise Conflict("This Idempotency-Key was used for another request. Use a new one.")
-    return Response(record.body, status=record.status, headers={"Idempotent-Replayed": "true"})
+    answered = answer_once(team_of(actor), key=key, digest=digest, deed=answer)
+    headers = {"Idempotent-Replayed": "true"} if answered.is_replayed else {}
+    return Response(answered.body, status=answered.status, headers=headers)

@@ -7,9 +7,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from clusters.actions.launch_checks import MAX_COMMAND_BYTES, MAX_NAME
-from clusters.choices import ENDINGS, Reason, WorkloadStatus
-from clusters.models import Pool, Workload
+from clusters.actions.launch_checks import MAX_COMMAND_BYTES, MAX_NAME, MAX_RETRIES
+from clusters.backends.base import OutputFile
+from clusters.choices import ENDINGS, AttemptState, Reason, WorkloadStatus
+from clusters.models import Attempt, Pool, Workload
+from clusters.queries.attempts import AttemptFacts, Unseen
 
 INT32 = 2**31 - 1
 
@@ -47,7 +49,22 @@ class JobRequestSerializer(serializers.Serializer[Any]):
 
     name = StrictString(help_text=f"At most {MAX_NAME} characters.")
     pool = StrictString(help_text="Slug of a pool, from GET /pools.")
-    gpus = StrictInteger(default=1, min_value=1, max_value=INT32)
+    gpus = StrictInteger(
+        default=1, min_value=1, max_value=INT32, help_text="In all, shared equally by the nodes."
+    )
+    nodes = StrictInteger(
+        default=1,
+        min_value=1,
+        max_value=INT32,
+        help_text="The command runs once on each. Above 1 only in pools that offer it.",
+    )
+    retries = StrictInteger(
+        default=0,
+        min_value=0,
+        max_value=MAX_RETRIES,
+        help_text="How often it is run again when the command ends with an error. Lost machines "
+        "are retried always; exit code 75 asks to be run again.",
+    )
     environment = StrictString(default="", help_text="Empty: the pool's first environment.")
     command = StrictString(help_text=f"Run by bash; at most {MAX_COMMAND_BYTES:,} bytes.")
     env = serializers.DictField(child=StrictString(), default=dict)
@@ -65,6 +82,8 @@ class JobSerializer(serializers.Serializer[Workload]):
     detail = serializers.CharField()
     pool = serializers.CharField(source="pool.slug")
     gpus = serializers.IntegerField()
+    nodes = serializers.IntegerField()
+    retries = serializers.IntegerField(source="max_retries")
     environment = serializers.CharField()
     command = serializers.CharField()
     env = serializers.DictField(child=serializers.CharField())
@@ -72,7 +91,10 @@ class JobSerializer(serializers.Serializer[Workload]):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
+    attempt = serializers.SerializerMethodField()
     exit_code = serializers.SerializerMethodField()
+    is_unknown = serializers.SerializerMethodField()
+    unknown_since = serializers.SerializerMethodField()
     queue_position = serializers.SerializerMethodField()
     price_micros_per_gpu_hour = serializers.IntegerField(source="price.micros_per_hour")
     billed_seconds = serializers.SerializerMethodField()
@@ -88,12 +110,27 @@ class JobSerializer(serializers.Serializer[Workload]):
     @extend_schema_field(serializers.IntegerField(allow_null=True))
     def get_exit_code(self, job: Workload) -> int | None:
         """Exit code of the latest attempt."""
-        attempts = list(job.attempts.all())
-        return attempts[-1].exit_code if attempts else None
+        latest = self._latest(job)
+        return latest.exit_code if latest else None
+
+    def get_attempt(self, job: Workload) -> int:
+        """Number of the latest attempt; 1 is the first."""
+        latest = self._latest(job)
+        return latest.number if latest else 0
+
+    def get_is_unknown(self, job: Workload) -> bool:
+        """Whether its engine tells nothing of it at present: neither ended nor failed by that."""
+        return self._unseen(job) is not None
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_unknown_since(self, job: Workload) -> str | None:
+        """Since when; null while it is known."""
+        unseen = self._unseen(job)
+        return serializers.DateTimeField().to_representation(unseen.since) if unseen else None
 
     @extend_schema_field(serializers.IntegerField(allow_null=True))
     def get_queue_position(self, job: Workload) -> int | None:
-        """1 is next; null when the job does not wait."""
+        """1 is next; null when the job does not wait, or a cluster's own queue orders it."""
         positions: dict[int, int] = self.context["positions"]
         return positions.get(job.pk)
 
@@ -106,6 +143,54 @@ class JobSerializer(serializers.Serializer[Workload]):
         """Cost so far: floor(price x gpus x seconds / 3600)."""
         costs: dict[int, int] = self.context["costs"]
         return costs.get(job.pk, 0)
+
+    def _latest(self, job: Workload) -> Attempt | None:
+        latest: dict[int, Attempt] = self.context["latest"]
+        return latest.get(job.pk)
+
+    def _unseen(self, job: Workload) -> Unseen | None:
+        unseen: dict[int, Unseen] = self.context["unseen"]
+        return unseen.get(job.pk)
+
+
+class AttemptSerializer(serializers.Serializer[AttemptFacts]):
+    """One placement of a job. `reason` is empty until it has ended."""
+
+    number = serializers.IntegerField()
+    state = serializers.ChoiceField(source="attempt.state", choices=AttemptState.choices)
+    node = serializers.CharField(source="attempt.node")
+    engine_id = serializers.CharField(
+        source="attempt.engine_id", help_text="Its number in the cluster's own queue, if any."
+    )
+    created_at = serializers.DateTimeField(source="attempt.created_at")
+    not_before = serializers.DateTimeField(source="attempt.not_before", allow_null=True)
+    started_at = serializers.DateTimeField(source="attempt.started_at", allow_null=True)
+    ended_at = serializers.DateTimeField(source="attempt.ended_at", allow_null=True)
+    exit_code = serializers.IntegerField(source="attempt.exit_code", allow_null=True)
+    reason = serializers.ChoiceField(
+        source="attempt.reason", choices=Reason.choices, allow_blank=True
+    )
+    reason_text = serializers.SerializerMethodField()
+    detail = serializers.CharField(source="attempt.detail")
+    billed_seconds = serializers.FloatField()
+    cost_micros = serializers.IntegerField()
+
+    def get_reason_text(self, facts: AttemptFacts) -> str:
+        """Why it ended, in words."""
+        reason = facts.attempt.reason
+        return f"{Reason(reason).label}." if reason else ""
+
+
+class JobDetailSerializer(JobSerializer):
+    """A job with every attempt, oldest first."""
+
+    attempts = serializers.SerializerMethodField()
+
+    @extend_schema_field(AttemptSerializer(many=True))
+    def get_attempts(self, job: Workload) -> list[dict[str, Any]]:
+        """Each placement and what it cost."""
+        facts: Any = self.context["attempts"][job.pk]  # the stubs know a single instance only
+        return list(AttemptSerializer(facts, many=True).data)
 
 
 class PoolSerializer(serializers.Serializer[Pool]):
@@ -139,9 +224,29 @@ class JobListSerializer(serializers.Serializer[Any]):
 
 
 class LogSerializer(serializers.Serializer[Any]):
-    """Log text from `offset`; ask again from `next_offset` until `complete`."""
+    """Log text of one attempt from `offset`; ask again from `next_offset` until `complete`.
 
+    When `attempt` changes, a retry has begun: its log starts at 0.
+    """
+
+    attempt = serializers.IntegerField()
     offset = serializers.IntegerField()
     next_offset = serializers.IntegerField()
     complete = serializers.BooleanField()
     text = serializers.CharField()
+
+
+class FileSerializer(serializers.Serializer[OutputFile]):
+    """A file an attempt left; its path is that of GET /jobs/{id}/files/{path}."""
+
+    path = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    modified_at = serializers.DateTimeField()
+
+
+class FileListSerializer(serializers.Serializer[Any]):
+    """Files of one attempt, by path; `more` counts those left out of a very long list."""
+
+    attempt = serializers.IntegerField()
+    files = FileSerializer(many=True)
+    more = serializers.IntegerField()

@@ -3,7 +3,8 @@
 from django.urls import path
 
 from clusters.api.agent import AgentSamplesView
-from clusters.api.jobs import JobCancelView, JobLogsView, JobsView, JobView
+from clusters.api.jobs import JobCancelView, JobsView, JobView
+from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
 
 urlpatterns = [
@@ -12,5 +13,7 @@ urlpatterns = [
     path("jobs/<str:job_id>", JobView.as_view(), name="api_job"),
     path("jobs/<str:job_id>/cancel", JobCancelView.as_view(), name="api_job_cancel"),
     path("jobs/<str:job_id>/logs", JobLogsView.as_view(), name="api_job_logs"),
+    path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
+    path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
 ]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import team_of
+from accounts.actions.idempotency import Answer, answer_once
 from accounts.actor import Actor
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of
@@ -23,10 +27,13 @@ from clusters.actions.jobs import Quote, launch, quote
 from clusters.examples import EXAMPLES, Example, example_of
 from clusters.forms import LaunchForm
 from clusters.models import Pool, Workload
+from clusters.queries.attempts import is_queued_by_engine
 from clusters.queries.pools import Room, longest_wait, room_of
 from portal.lib.errors import InsufficientFunds, InvalidInput, NotFound
 from portal.lib.money import MICROS, cost_micros
 
+# What the panel beside the form depends on.
+QUOTED = ("pool", "gpus", "nodes", "hours", "minutes")
 MOST_GPUS = 10_000
 MOST_SECONDS = 10 * 366 * 86_400
 DEFAULT_LIMIT_SECONDS = 3600
@@ -39,13 +46,21 @@ class Offer:
 
     pool: Pool
     gpus: int
+    nodes: int
     time_limit_seconds: int
     price: Quote
     most_micros: int
     room: Room
     wait: timedelta | None
+    is_queued_by_engine: bool
+    fits: bool
     funds: Funds
     short_micros: int
+
+    @property
+    def gpus_left_over(self) -> int:
+        """GPUs that equal shares of the nodes leave over."""
+        return self.gpus % self.nodes
 
     @property
     def runway(self) -> str:
@@ -72,14 +87,36 @@ def job_new(request: PortalRequest) -> HttpResponse:
     if not form.is_valid():
         return _form(request, form, pools, status=400)
     try:
-        job = launch(request.actor, form.request)
+        answer = _launch_once(request.actor, form)
     except InvalidInput as error:
         form.refuse(error)
         return _form(request, form, pools, status=400)
     except InsufficientFunds as error:
         return _form(request, form, pools, status=402, refusal=error.message)
-    messages.success(request, f"{job.name} is launched.")
-    return HttpResponseRedirect(reverse("job", args=[job.public_id]), status=303)
+    name = form.request.name.strip()
+    if answer.is_replayed:
+        messages.info(request, f"{name} was launched from this form already: this is the run.")
+    else:
+        messages.success(request, f"{name} is launched.")
+    return HttpResponseRedirect(reverse("job", args=[answer.body["id"]]), status=303)
+
+
+def _launch_once(actor: Actor, form: LaunchForm) -> Answer:
+    """Launch what a valid form asks for; the same form sent again finds the same job.
+
+    A form that was changed meanwhile (the way back, then Launch) is another one.
+    """
+    asked = form.request
+
+    def deed() -> Answer:
+        return Answer(status=201, body={"id": launch(actor, asked).public_id})
+
+    key = form.cleaned_data["form_key"]
+    if not key:
+        with transaction.atomic():
+            return deed()
+    digest = hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).hexdigest()
+    return answer_once(team_of(actor), key=f"form:{key}:{digest}", digest=digest, deed=deed)
 
 
 @require_safe
@@ -87,7 +124,7 @@ def job_new(request: PortalRequest) -> HttpResponse:
 def job_quote(request: PortalRequest) -> HttpResponse:
     """The panel for what is typed so far."""
     pools = list(pools_of(request.actor))
-    values = {key: request.GET.get(key, "") for key in ("pool", "gpus", "hours", "minutes")}
+    values = {key: request.GET.get(key, "") for key in QUOTED}
     context = {"offer": _offer(request.actor, values, pools), "is_part": True}
     response = render(request, "clusters/quote.html", context)
     response["Cache-Control"] = "no-store"
@@ -111,11 +148,12 @@ def example_cost_micros(actor: Actor, example: Example) -> int | None:
 def _form(
     request: PortalRequest, form: LaunchForm, pools: list[Pool], *, status: int, refusal: str = ""
 ) -> HttpResponse:
-    values = {name: form[name].value() for name in ("pool", "gpus", "hours", "minutes")}
+    values = {name: form[name].value() for name in QUOTED}
     context = {
         "form": form,
         "pools": [_choice(request.actor, pool, values["pool"]) for pool in pools],
         "offer": _offer(request.actor, values, pools),
+        "has_nodes": any(pool.max_nodes_per_workload > 1 for pool in pools),
         "examples": EXAMPLES,
         "refusal": refusal,
     }
@@ -128,6 +166,7 @@ def _choice(actor: Actor, pool: Pool, chosen: Any) -> dict[str, Any]:
         "pool": pool,
         "room": room_of(pool),
         "price_micros": _price(actor, pool),
+        "is_queued_by_engine": is_queued_by_engine(pool),
         "is_chosen": pool.slug == chosen,
     }
 
@@ -143,6 +182,7 @@ def _offer(actor: Actor, values: dict[str, Any], pools: list[Pool]) -> Offer | N
     """What is typed so far at a price; None while it is no order yet."""
     pool = next((pool for pool in pools if pool.slug == values["pool"]), None)
     gpus = _whole(values["gpus"], most=MOST_GPUS)
+    nodes = _whole(values["nodes"] or 1, most=MOST_GPUS) or 1
     seconds = _seconds(values)
     if pool is None or not gpus or not seconds:
         return None
@@ -151,16 +191,24 @@ def _offer(actor: Actor, values: dict[str, Any], pools: list[Pool]) -> Offer | N
     except NotFound:
         return None
     room = room_of(pool)
-    fits = gpus <= min(room.total, pool.max_gpus_per_workload)
+    fits = (
+        gpus <= min(room.total, pool.max_gpus_per_workload)
+        and nodes <= pool.max_nodes_per_workload
+        and gpus % nodes == 0
+    )
+    is_queued = is_queued_by_engine(pool)
     funds = funds_of(account_of(actor))
     return Offer(
         pool=pool,
         gpus=gpus,
+        nodes=nodes,
         time_limit_seconds=seconds,
         price=price,
         most_micros=cost_micros(price.micros_per_gpu_hour, gpus, seconds * 1_000_000),
         room=room,
-        wait=longest_wait(pool, gpus=gpus) if fits else None,
+        wait=longest_wait(pool, gpus=gpus) if fits and not is_queued else None,
+        is_queued_by_engine=is_queued,
+        fits=fits,
         funds=funds,
         short_micros=max(0, price.hold_micros - funds.available_micros),
     )
@@ -208,6 +256,8 @@ def _of_job(job: Workload, *, whole: bool) -> dict[str, Any]:
     values = {
         "pool": job.pool.slug,
         "gpus": job.gpus,
+        "nodes": job.nodes,
+        "retries": job.max_retries,
         "environment": job.environment,
         **_split(job.time_limit_seconds),
     }
@@ -223,6 +273,7 @@ def _of_example(example: Example, slug: str, pools: list[Pool]) -> dict[str, Any
         "name": example.name,
         "pool": slug if slug in able or not able else able[0],
         "gpus": example.gpus,
+        "nodes": 1,
         "environment": example.environment,
         "command": example.command,
         **_split(example.time_limit_seconds),

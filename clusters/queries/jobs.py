@@ -13,11 +13,23 @@ from billing.queries.usage import Part, cost_of, intervals_of
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import ENDINGS, WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
 from clusters.models import Attempt, Gpu, Workload, WorkloadEvent
-from clusters.queries.logs import latest_attempt
+from clusters.queries.attempts import (
+    AttemptFacts,
+    Unseen,
+    attempt_facts,
+    attempts_of,
+    chosen_of,
+    is_queued_by_engine,
+    latest_by_job,
+    ran_by_job,
+    ran_for_in_all,
+    unseen_of,
+)
 from portal.lib import clock
 from portal.lib.money import cost_micros
 
 FINAL = frozenset(WORKLOAD_TRANSITIONS.final())
+CHARGING = frozenset({WorkloadStatus.RUNNING, WorkloadStatus.STOPPING})
 # What a filter of the list means: a word for people may stand for several statuses.
 FILTERS: dict[str, tuple[WorkloadStatus, ...]] = {
     "active": (
@@ -33,8 +45,15 @@ FILTERS: dict[str, tuple[WorkloadStatus, ...]] = {
 
 
 def queue_positions(jobs: Iterable[Workload]) -> dict[int, int]:
-    """Place in its pool's queue of each job that waits, 1 being next; one query, none if none."""
-    pools = {job.pool_id for job in jobs if job.status == WorkloadStatus.QUEUED}
+    """Place in its pool's queue of each job that waits, 1 being next; one query, none if none.
+
+    Jobs need their pool loaded. Where an engine orders its queue by itself there are no places.
+    """
+    pools = {
+        job.pool_id
+        for job in jobs
+        if job.status == WorkloadStatus.QUEUED and not is_queued_by_engine(job.pool)
+    }
     if not pools:
         return {}
     waiting = Workload.objects.filter(status=WorkloadStatus.QUEUED, pool__in=pools).annotate(
@@ -61,7 +80,10 @@ def filter_counts(jobs: QuerySet[Workload]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A line of the list. Money in micro-units; `rate_micros` an hour is 0 where nothing ticks."""
+    """A line of the list. Money in micro-units; `rate_micros` an hour is 0 where nothing ticks.
+
+    `duration` is over all attempts, `attempt` the number of the latest.
+    """
 
     job: Workload
     reason: str
@@ -69,21 +91,35 @@ class JobRow:
     rate_micros: int
     duration: timedelta | None
     position: int | None
+    attempt: int
+    unseen: Unseen | None
+    at: datetime
+
+    @property
+    def ticks_from(self) -> datetime:
+        """From when a clock that shows `duration` would have run without a break."""
+        return self.at - (self.duration or timedelta(0))
 
 
 def rows_of(jobs: Sequence[Workload]) -> list[JobRow]:
-    """The lines of `jobs`, in two queries."""
+    """The lines of `jobs`, in at most five queries."""
     costs = cost_of(RESOURCE_KIND, [job.pk for job in jobs])
     positions = queue_positions(jobs)
+    latest = latest_by_job(jobs)
+    unseen = unseen_of((job, latest[job.pk]) for job in jobs if job.pk in latest)
     now = clock.now()
+    times = ran_by_job(jobs, at=now)
     return [
         JobRow(
             job=job,
             reason=reason_words(job),
             cost_micros=costs[job.pk],
             rate_micros=rate_of(job) if is_charging(job) else 0,
-            duration=(job.ended_at or now) - job.started_at if job.started_at else None,
+            duration=times.get(job.pk),
             position=positions.get(job.pk),
+            attempt=latest[job.pk].number if job.pk in latest else 0,
+            unseen=unseen.get(job.pk),
+            at=now,
         )
         for job in jobs
     ]
@@ -106,8 +142,8 @@ def rate_of(job: Workload) -> int:
 
 
 def is_charging(job: Workload) -> bool:
-    """Whether its time costs money now."""
-    return job.started_at is not None and job.status not in FINAL
+    """Whether its time costs money now: a retry that waits has begun before, and costs nothing."""
+    return job.started_at is not None and job.status in CHARGING
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,34 +182,61 @@ def most_micros(job: Workload) -> int:
 
 @dataclass(frozen=True, slots=True)
 class JobDetail:
-    """All a job's page shows of its state."""
+    """All a job's page shows of its state.
+
+    `shown` is the attempt whose log, files and GPUs are shown; `attempt` the latest.
+    """
 
     job: Workload
-    attempt: Attempt | None
+    attempts: tuple[AttemptFacts, ...]
+    shown: Attempt | None
     events: tuple[WorkloadEvent, ...]
     gpus: tuple[Gpu, ...]
     cost: Cost
     position: int | None
     reason: str
     advice: str
+    unseen: Unseen | None
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.job.status in FINAL
 
+    @property
+    def attempt(self) -> Attempt | None:
+        """The latest attempt."""
+        return self.attempts[-1].attempt if self.attempts else None
 
-def detail_of(job: Workload) -> JobDetail:
-    """The job with its timeline, GPUs and cost, in a fixed number of queries."""
-    attempt = latest_attempt(job)
-    gpus = Gpu.objects.filter(allotments__attempt=attempt).order_by("node_id", "index")
+    @property
+    def before(self) -> Attempt | None:
+        """The attempt the latest one repeats."""
+        return self.attempts[-2].attempt if len(self.attempts) > 1 else None
+
+    @property
+    def ran_for(self) -> timedelta | None:
+        """How long it ran, over all attempts."""
+        return ran_for_in_all((facts.attempt for facts in self.attempts), self.cost.at)
+
+
+def detail_of(job: Workload, *, attempt: int | None = None) -> JobDetail:
+    """The job with its timeline, attempts, GPUs and cost, in a fixed number of queries.
+
+    `attempt` chooses the one that is shown. Raises NotFound where there is no such one.
+    """
+    attempts = attempts_of(job)
+    shown = chosen_of(attempts, attempt)
+    gpus = Gpu.objects.filter(allotments__attempt=shown).order_by("node_id", "index")
+    cost = cost_now(job)
     return JobDetail(
         job=job,
-        attempt=attempt,
+        attempts=attempt_facts(attempts, cost.parts, at=cost.at),
+        shown=shown,
         events=tuple(WorkloadEvent.objects.filter(workload=job).order_by("pk")),
-        gpus=tuple(gpus) if attempt else (),
-        cost=cost_now(job),
+        gpus=tuple(gpus) if shown else (),
+        cost=cost,
         position=queue_positions([job]).get(job.pk),
         reason=reason_words(job),
         advice=advice_for(job),
+        unseen=unseen_of([(job, attempts[-1])] if attempts else []).get(job.pk),
     )

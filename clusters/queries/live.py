@@ -10,9 +10,10 @@ from accounts.models import User
 from clusters.access import job_for
 from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.registry import backend
-from clusters.models import Workload
+from clusters.choices import AttemptState
+from clusters.models import Attempt, Workload
 from clusters.queries.jobs import FINAL
-from clusters.queries.logs import has_offset, latest_attempt, tail_offset
+from clusters.queries.logs import has_offset, shown_attempt, tail_offset
 from portal.lib.errors import NotFound
 
 logger = logging.getLogger(__name__)
@@ -20,12 +21,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LiveJob:
-    """The job and the attempt whose log is shown; `attempt` is 0 where there is none."""
+    """The job and the attempt whose log is shown; `attempt` is 0 where there is none.
+
+    `chosen` is the attempt the viewer asked for; None follows the latest that has begun.
+    """
 
     job: Workload
     attempt: int
     external_name: str
     has_started: bool
+    chosen: int | None
 
     @property
     def is_final(self) -> bool:
@@ -33,9 +38,9 @@ class LiveJob:
         return self.job.status in FINAL
 
     @property
-    def state(self) -> tuple[str, str]:
-        """Status and reason."""
-        return self.job.status, self.job.reason
+    def state(self) -> tuple[str, str, int]:
+        """Status, reason and the attempt that is shown."""
+        return self.job.status, self.job.reason, self.attempt
 
     @property
     def engine(self) -> Backend:
@@ -43,19 +48,28 @@ class LiveJob:
         return backend(self.job.pool.backend)
 
 
-def live_job_of(user: User, job_id: str) -> LiveJob:
+def live_job_of(user: User, job_id: str, *, chosen: int | None = None) -> LiveJob:
     """The job, in whichever of the person's teams it is. Raises NotFound."""
     for team_id in user.memberships.order_by("pk").values_list("team__public_id", flat=True):
         try:
-            return _described(job_for(actor_of_user(user, team_id=team_id), job_id))
+            job = job_for(actor_of_user(user, team_id=team_id), job_id)
         except NotFound:
             continue
+        return _described(job, chosen)
     raise NotFound("There is no such job.")
 
 
 def live_job_again(seen: LiveJob) -> LiveJob:
     """The same job as it stands now."""
-    return _described(Workload.objects.select_related("pool").get(pk=seen.job.pk))
+    job = Workload.objects.select_related("pool").get(pk=seen.job.pk)
+    return _described(job, seen.chosen)
+
+
+def has_ended(live: LiveJob) -> bool:
+    """Whether the attempt that is shown is over as the portal knows it."""
+    return Attempt.objects.filter(
+        external_name=live.external_name, state=AttemptState.ENDED
+    ).exists()
 
 
 def log_start(live: LiveJob, *, offset: int | None, attempt: int | None, keep: int) -> int:
@@ -76,11 +90,12 @@ def log_start(live: LiveJob, *, offset: int | None, attempt: int | None, keep: i
         return (offset or 0) if is_same else 0
 
 
-def _described(job: Workload) -> LiveJob:
-    attempt = latest_attempt(job)
+def _described(job: Workload, chosen: int | None) -> LiveJob:
+    attempt = shown_attempt(job, chosen)
     return LiveJob(
         job=job,
         attempt=attempt.number if attempt else 0,
         external_name=attempt.external_name if attempt else "",
         has_started=attempt is not None and attempt.started_at is not None,
+        chosen=chosen,
     )

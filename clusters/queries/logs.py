@@ -1,47 +1,75 @@
-"""Logs by offset."""
+"""Logs by offset, and the files beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from clusters.backends.base import Backend, BackendUnavailable, LogChunk
+from clusters.backends.base import Backend, BackendUnavailable, LogChunk, OutputFile
 from clusters.backends.registry import backend
 from clusters.choices import AttemptState
 from clusters.models import Attempt, Workload
+from clusters.queries.attempts import attempts_of, chosen_of
+from clusters.queries.jobs import FINAL
 from portal.lib.errors import Unavailable
 
 PIECE_BYTES = 256 * 1024
 
 
-def latest_attempt(job: Workload) -> Attempt | None:
-    """The attempt whose log and files are shown."""
-    return Attempt.objects.filter(workload=job).order_by("-number").first()
+def shown_attempt(job: Workload, number: int | None = None) -> Attempt | None:
+    """The attempt whose log and files are shown: `number`, else the latest that has begun.
 
-
-def read_log(job: Workload, *, offset: int, limit: int) -> LogChunk:
-    """Bytes of the latest attempt's log from `offset`. Raises Unavailable.
-
-    `complete` once the job has ended and everything was read.
+    Raises NotFound where there is no attempt of that number.
     """
-    attempt = latest_attempt(job)
-    if attempt is None or attempt.started_at is None:
-        ended = attempt is None or attempt.state == AttemptState.ENDED
-        return LogChunk(b"", 0, 0, complete=ended)
+    return chosen_of(attempts_of(job), number)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of the log of attempt `attempt`, which is 0 where there is none yet."""
+
+    attempt: int
+    chunk: LogChunk
+
+
+def read_log(job: Workload, *, offset: int, limit: int, attempt: int | None = None) -> LogPiece:
+    """Bytes from `offset` of the log of an attempt, by default the latest that has begun.
+
+    `complete` once everything was read and no more will come: where no attempt is asked for, only
+    after the job has ended, because a retry would print more. Raises NotFound, Unavailable.
+    """
+    shown = shown_attempt(job, attempt)
+    is_over = job.status in FINAL if attempt is None else True
+    if shown is None or shown.started_at is None:
+        ended = shown is None or shown.state == AttemptState.ENDED
+        number = shown.number if shown else 0
+        return LogPiece(number, LogChunk(b"", 0, 0, complete=ended and is_over))
     try:
-        return backend(job.pool.backend).read_log(attempt.external_name, offset=offset, limit=limit)
+        chunk = backend(job.pool.backend).read_log(shown.external_name, offset=offset, limit=limit)
     except BackendUnavailable as error:
         raise Unavailable("The log cannot be read just now. Try again shortly.") from error
+    return LogPiece(shown.number, replace(chunk, complete=chunk.complete and is_over))
 
 
-def pieces_of_log(job: Workload) -> Iterator[bytes]:
+def pieces_of_log(job: Workload, *, attempt: int | None = None) -> Iterator[bytes]:
     """The log as far as it goes now, piece by piece; the database is asked here and not later.
 
-    Raises Unavailable.
+    Raises NotFound, Unavailable.
     """
-    attempt = latest_attempt(job)
-    if attempt is None or attempt.started_at is None:
+    shown = shown_attempt(job, attempt)
+    if shown is None or shown.started_at is None:
         return iter(())
-    return _pieces(backend(job.pool.backend), attempt.external_name)
+    return _pieces(backend(job.pool.backend), shown.external_name)
+
+
+def files_of(job: Workload, attempt: Attempt | None) -> Sequence[OutputFile]:
+    """The files an attempt left so far, by path. Raises Unavailable."""
+    if attempt is None or attempt.started_at is None:
+        return ()
+    try:
+        return backend(job.pool.backend).list_files(attempt.external_name)
+    except BackendUnavailable as error:
+        raise Unavailable("The files cannot be listed just now. Try again shortly.") from error
 
 
 def _pieces(engine: Backend, external_name: str) -> Iterator[bytes]:

@@ -26,6 +26,26 @@ export class GpuCharts {
     }
     document.addEventListener("themechange", () => this.draw());
     document.addEventListener("visibilitychange", () => this.isDirty && this.draw());
+    // A chart that is not shown has no size to draw in.
+    document.addEventListener("tabchosen", () => this.shown());
+  }
+
+  /** Forget every sample: those of another attempt follow. */
+  reset() {
+    this.gpus.clear();
+    for (const chart of this.charts) {
+      if (chart.isWired) Plotly.purge(chart.plot);
+      chart.isWired = false;
+      chart.box.querySelector(".chart-empty").hidden = false;
+      chart.box.querySelector(".chart-now").textContent = "";
+      chart.box.querySelector(".legend").replaceChildren();
+      for (const part of chart.box.querySelectorAll("thead tr, tbody")) part.replaceChildren();
+    }
+  }
+
+  shown() {
+    if (this.isDirty) this.draw();
+    else for (const chart of this.charts) if (chart.isWired && isShown(chart.plot)) Plotly.Plots.resize(chart.plot);
   }
 
   /** Stored samples, which come first. */
@@ -62,7 +82,7 @@ export class GpuCharts {
 
   draw() {
     this.isDirty = true;
-    if (document.hidden || !window.Plotly || !this.gpus.size) return;
+    if (document.hidden || !window.Plotly || !this.gpus.size || !isShown(this.charts[0].plot)) return;
     this.isDirty = false;
     for (const chart of this.charts) this.drawOne(chart);
   }
@@ -148,6 +168,7 @@ export class GpuCharts {
   }
 }
 
+const isShown = (element) => element.offsetParent !== null;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function legend(chart, gpus) {

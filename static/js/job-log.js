@@ -5,6 +5,7 @@ import { Lines, isError } from "./job-text.js";
 const KEPT = 5000;
 const SPARE = 500;
 const NEAR = 40;
+const PEEK = 6;
 
 const find = (id) => document.getElementById(id);
 
@@ -13,6 +14,8 @@ export class LogPanel {
     this.view = find("log-view");
     this.list = find("log-lines");
     this.search = find("log-search");
+    this.peek = find("log-peek");
+    this.nothing = this.peek.textContent;
     this.waiting = [];
     this.frame = 0;
     this.isFollowing = true;
@@ -28,6 +31,7 @@ export class LogPanel {
     this.number = 0;
     this.openItem = null;
     this.list.replaceChildren();
+    this.peek.textContent = this.nothing;
     find("log-earlier").hidden = !this.isCut;
     find("log-error").hidden = true;
     this.here = -1;
@@ -48,8 +52,26 @@ export class LogPanel {
     const done = this.lines.take(this.waiting.join(""));
     this.waiting = [];
     this.addLines(done);
+    this.showPeek();
+    this.showLinked();
     if (this.isFollowing) this.view.scrollTop = this.view.scrollHeight;
     else this.showState();
+  }
+
+  /** The last lines, for who looks at the charts. */
+  showPeek() {
+    const last = [...this.list.children].slice(-PEEK).map((item) => item.lastElementChild.textContent);
+    this.peek.textContent = last.join("\n");
+  }
+
+  /** The line the address names, once it is there. */
+  showLinked() {
+    const line = /^#L\d+$/.test(location.hash) && find(location.hash.slice(1));
+    if (!line || line === this.linked) return;
+    this.linked = line;
+    this.list.querySelector(".is-target")?.classList.remove("is-target");
+    line.classList.add("is-target");
+    this.show(line);
   }
 
   addLines(done) {
@@ -206,5 +228,13 @@ export class LogPanel {
       this.step(event.shiftKey ? -1 : 1);
     });
     document.addEventListener("visibilitychange", () => this.draw());
+    addEventListener("hashchange", () => this.showLinked());
+    // While its tab is not shown the view cannot be scrolled.
+    document.addEventListener("tabchosen", (event) => {
+      if (event.target.dataset.name !== "log") return;
+      const line = this.list.querySelector(".is-target");
+      if (this.isFollowing) this.follow(true);
+      else if (line) this.show(line);
+    });
   }
 }

@@ -1,11 +1,13 @@
 // The launch form: asks for a new quote as it is filled in, and writes the same call for the API.
 const form = document.getElementById("launch");
 const call = document.getElementById("same-call");
-const QUOTED = new Set(["pool", "gpus", "hours", "minutes"]);
+const QUOTED = new Set(["pool", "gpus", "nodes", "hours", "minutes"]);
 const environment = form.elements.environment;
 const allEnvironments = [...environment.options].map((option) => option.value);
 
-const value = (name) => form.elements[name].value;
+const nodesField = document.getElementById("nodes-field");
+
+const value = (name) => form.elements[name]?.value ?? "";
 const whole = (name) => Number.parseInt(value(name) || "0", 10) || 0;
 
 function variables() {
@@ -26,6 +28,8 @@ function request() {
     command: value("command"),
     time_limit_seconds: whole("hours") * 3600 + whole("minutes") * 60,
   };
+  if (whole("nodes") > 1) body.nodes = whole("nodes");
+  if (whole("retries") > 0) body.retries = whole("retries");
   const env = variables();
   return Object.keys(env).length ? { ...body, env } : body;
 }
@@ -56,8 +60,21 @@ function offerEnvironments() {
   environment.value = offered.includes(chosen) ? chosen : (offered[0] ?? "");
 }
 
+// Nodes are asked for only where a pool gives more than one. A field that is disabled is not sent.
+function offerNodes() {
+  if (!nodesField) return;
+  const pool = form.querySelector("[name=pool]:checked");
+  const most = Number(pool?.dataset.nodes ?? 1);
+  nodesField.hidden = most < 2;
+  form.elements.nodes.disabled = most < 2;
+  form.elements.nodes.max = most;
+}
+
 form.addEventListener("input", (event) => {
-  if (event.target.name === "pool") offerEnvironments();
+  if (event.target.name === "pool") {
+    offerEnvironments();
+    offerNodes();
+  }
   if (QUOTED.has(event.target.name)) form.dispatchEvent(new CustomEvent("quote"));
   writeCall();
 });
@@ -71,3 +88,4 @@ addEventListener("pageshow", () => {
 call.addEventListener("toggle", writeCall);
 call.hidden = false;
 offerEnvironments();
+offerNodes();

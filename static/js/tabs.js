@@ -10,12 +10,16 @@ function choose(tab) {
   tab.dispatchEvent(new CustomEvent("tabchosen", { bubbles: true }));
 }
 
+// What the address calls a tab. A name that is no element's id lets nothing scroll on load.
+const nameOf = (tab) => tab.dataset.name ?? tab.getAttribute("aria-controls");
+
 function start() {
   for (const box of document.querySelectorAll("[data-tabs]")) {
     const tabs = tabsOf(box);
     const wanted = location.hash.slice(1);
     const chosen =
-      tabs.find((tab) => tab.getAttribute("aria-controls") === wanted) ??
+      tabs.find((tab) => nameOf(tab) === wanted) ??
+      tabs.find((tab) => new RegExp(tab.dataset.tabFor ?? "$^").test(wanted)) ??
       tabs.find((tab) => tab.getAttribute("aria-selected") === "true") ??
       tabs[0];
     if (chosen) choose(chosen);
@@ -26,7 +30,7 @@ document.addEventListener("click", (event) => {
   const tab = event.target.closest("[data-tabs] [role=tab]");
   if (!tab) return;
   choose(tab);
-  history.replaceState(history.state, "", `#${tab.getAttribute("aria-controls")}`);
+  history.replaceState(history.state, "", `#${nameOf(tab)}`);
 });
 
 document.addEventListener("keydown", (event) => {

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0
 POOL = (
     "--slug=slurm", "--name=Slurm", "--backend=slurm", "--gpu-model=NVIDIA A100", "--price=0.01",
     "--option=partition=gpu", "--option=gpu_type=a100", "--max-gpus=8",
-    "--memory-gib-per-gpu=1", "--cpus-per-gpu=1", "--environment=system",
+    "--memory-gib-per-gpu=1", "--cores-per-gpu=1", "--environment=system",
 )  # fmt: skip
 
 

@@ -60,6 +60,9 @@ def take_all(browser: Browser, stack: Stack, developer: Developer) -> None:
         },
         signed_in=True,
     )
+    # It fails once, and its second attempt goes well.
+    again = developer.launch('echo trying; test "$FASTGPU_ATTEMPT" -gt 1', name="flaky", retries=1)
+    developer.ended(again, seconds=120)
     more = {"environment": DIGITS.environment, "time_limit_seconds": 600, "name": "digits"}
     first = developer.launch(DIGITS.command, **more)
     developer.launch("sleep 200", name="vision-transformer-pretraining-imagenet-run-42", gpus=3)
@@ -72,7 +75,21 @@ def take_all(browser: Browser, stack: Stack, developer: Developer) -> None:
         signed_in=True,
     )
     developer.ended(first, seconds=240)
-    shoot(browser, stack, {"job-ended": f"/jobs/{first}/", "billing": "/billing/"}, signed_in=True)
+    shoot(
+        browser,
+        stack,
+        {
+            "job-ended": f"/jobs/{first}/",
+            "log": f"/jobs/{first}/#log",
+            "files": f"/jobs/{first}/#files",
+            "details": f"/jobs/{first}/#details",
+            "attempts": f"/jobs/{again}/#attempts",
+            "attempt-before": f"/jobs/{again}/?attempt=1#log",
+            "launch-again": f"/jobs/new/?clone={again}",
+            "billing": "/billing/",
+        },
+        signed_in=True,
+    )
 
 
 def shoot(

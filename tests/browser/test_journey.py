@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.stacks.portal import Stack
 
@@ -98,16 +98,34 @@ def launch_the_example(page: Page, stack: Stack) -> None:
 def watch_it_run(page: Page) -> None:
     """Log and chart move by themselves, then it has ended and everything stays."""
     log = page.locator("[data-log], .log").first
+    chart = page.locator(".js-plotly-plot").first
+    page.get_by_role("tab", name="Log").click()
     expect(log).to_contain_text("loss", timeout=60_000)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=30_000)
+    page.get_by_role("tab", name="Overview").click()
+    expect(chart).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Last lines")).to_be_visible()
     expect(page.locator("main")).to_contain_text("Succeeded", timeout=120_000)
     expect(log).to_contain_text("saved model.joblib")
+    page.get_by_role("tab", name="Files").click()
     page.reload()
+    expect(page.get_by_role("link", name=re.compile("model.joblib"))).to_be_visible()
     expect(log).to_contain_text("saved model.joblib", timeout=20_000)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=20_000)
+    page.get_by_role("tab", name="Overview").click()
+    expect(chart).to_be_visible(timeout=20_000)
+    fills_its_box(chart)
+    page.get_by_role("tab", name="Files").click()
     with page.expect_download() as download:
         page.get_by_role("link", name=re.compile("metrics.json")).first.click()
     assert '"loss"' in Path(download.value.path()).read_text()
+
+
+def fills_its_box(chart: Locator) -> None:
+    """A chart drawn while its tab was hidden would have another width."""
+    drawn = chart.locator(".main-svg").first.bounding_box()
+    box = chart.bounding_box()
+    assert drawn is not None
+    assert box is not None
+    assert abs(drawn["width"] - box["width"]) <= 1
 
 
 def read_the_bill(page: Page, stack: Stack, folder: Path) -> None:

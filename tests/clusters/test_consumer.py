@@ -16,10 +16,11 @@ from clusters.actions.launch_checks import JobRequest
 from clusters.actions.set_status import group_of
 from clusters.backends.base import EndReason
 from clusters.models import Attempt, Workload
-from clusters.tasks import drive_pool, sweep
+from clusters.tasks import drive_pool
 from clusters.telemetry.follow import PIECE_BYTES
 from portal.lib.events import publish
 from tests.conftest import Engine
+from tests.fakes.loop import tick
 from tests.fakes.socket import Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,7 +172,7 @@ async def test_the_end_comes_after_the_whole_log(
     assert await text_until(socket, 4) == "one\n"
     engine.backend.logs[name] += b"last words\n"
     engine.backend.end(name, EndReason.COMPLETED)
-    await database_sync_to_async(sweep)()
+    await database_sync_to_async(tick)()
     assert await text_until(socket, 15) == "last words\n"
     assert await socket.take("end") == {"status": "succeeded", "offset": 15}
 
@@ -192,3 +193,57 @@ async def test_a_removed_member_loses_the_socket(
     await socket.take("hello")
     await database_sync_to_async(Membership.objects.filter(user=bob).delete)()
     assert await socket.closed_with() == 4404
+
+
+# --- attempts ---
+
+
+def lose(engine: Engine, name: str) -> None:
+    """The machine of this attempt goes away; the next attempt starts."""
+    engine.backend.end(name, EndReason.NODE_LOST)
+    tick()
+
+
+async def test_a_retry_begins_with_its_own_hello(
+    open_as: Open, alice: User, engine: Engine, job: Workload, name: str
+) -> None:
+    engine.backend.logs[name] = b"one\n"
+    socket = await open_as(alice)
+    assert await text_until(socket, 4) == "one\n"
+    await database_sync_to_async(lose)(engine, name)
+    assert await socket.take("complete") == {"attempt": 1, "offset": 4}
+    hello = await socket.take("hello")
+    assert (hello["attempt"], hello["offset"]) == (2, 0)
+    second = await database_sync_to_async(Attempt.objects.get)(workload=job, number=2)
+    engine.backend.logs[second.external_name] = b"two two\n"
+    assert await text_until(socket, 8) == "two two\n"
+
+
+async def test_a_chosen_attempt_is_shown_while_another_runs(
+    open_as: Open, alice: User, engine: Engine, name: str
+) -> None:
+    engine.backend.logs[name] = b"one\n"
+    await database_sync_to_async(lose)(engine, name)
+    socket = await open_as(alice, "?chosen=1")
+    assert (await socket.take("hello"))["attempt"] == 1
+    assert await text_until(socket, 4) == "one\n"
+    assert await socket.take("complete") == {"attempt": 1, "offset": 4}
+    second = name.removesuffix("-1") + "-2"
+    engine.backend.end(second, EndReason.COMPLETED)
+    await database_sync_to_async(tick)()
+    assert (await socket.take("end"))["status"] == "succeeded"
+
+
+async def test_an_attempt_whose_log_is_gone_with_its_machine_holds_nobody_up(
+    open_as: Open, alice: User, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "LOOK_SECONDS", 0.1)
+    socket = await open_as(alice)
+    assert (await socket.take("hello"))["attempt"] == 1
+    await database_sync_to_async(lose)(engine, name)
+    del engine.backend.seen[name]  # it never says that the log is complete
+    assert (await socket.take("hello"))["attempt"] == 2
+
+
+async def test_an_attempt_that_is_none_is_refused(open_as: Open, alice: User) -> None:
+    assert (await open_as(alice, "?chosen=2")).code == 4404

@@ -15,8 +15,8 @@ from tests.stacks.portal import Stack, running
 pytestmark = [pytest.mark.stack, pytest.mark.slurm]
 POOL = (
     "--slug=slurm", "--name=A100 on Slurm", "--backend=slurm", "--gpu-model=NVIDIA A100",
-    "--price=2.10", "--option=partition=gpu", "--option=gpu_type=a100", "--max-gpus=32",
-    "--max-nodes=4", "--memory-gib-per-gpu=2", "--cpus-per-gpu=4", "--grace-seconds=2",
+    "--price=0.21", "--option=partition=gpu", "--option=gpu_type=a100", "--max-gpus=32",
+    "--max-nodes=4", "--memory-gib-per-gpu=2", "--cores-per-gpu=4", "--grace-seconds=2",
     "--environment=system", "--environment=pytorch",
 )  # fmt: skip
 
@@ -26,6 +26,8 @@ def stack(slurm_lab: SlurmLab, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A FastGPU with a pool on the lab's Slurm, added as an operator would."""
     settings = slurm_lab.env | {"SLURM_ENVIRONMENTS": str(prepared("pytorch"))}
     with running(tmp_path_factory.mktemp("slurm") / "var", settings) as started:
+        ((team,),) = ask_database(started, "SELECT id FROM accounts_team")
+        slurm_lab.add_user(team)
         started.manage("add_pool", *POOL)
         yield started
 

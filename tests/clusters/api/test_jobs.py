@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +17,11 @@ from accounts.models import User
 from billing.models import Hold
 from clusters.backends.base import EndReason
 from clusters.models import Attempt, Workload
-from clusters.tasks import drive_pool, sweep
+from clusters.models import Engine as EngineRow
+from clusters.tasks import drive_pool
+from portal.lib import clock
 from tests.conftest import Engine
+from tests.fakes.loop import tick
 
 BODY: dict[str, Any] = {
     "name": "digits",
@@ -27,6 +32,15 @@ BODY: dict[str, Any] = {
     "env": {"EPOCHS": "3"},
     "time_limit_seconds": 600,
 }
+
+
+def body_of(response: Any) -> bytes:
+    """What a response streams, as the server would read it."""
+
+    async def read() -> bytes:
+        return b"".join([piece async for piece in response.streaming_content])
+
+    return asyncio.run(read())
 
 
 def post(api: APIClient, **changes: Any) -> Any:
@@ -49,7 +63,7 @@ def test_its_cost_is_price_times_seconds(api: APIClient, engine: Engine) -> None
     job = post(api, gpus=2).json()
     drive_pool(engine.pool.pk)
     engine.backend.end(Attempt.objects.get().external_name, EndReason.COMPLETED)
-    sweep()
+    tick()
     seen = api.get(f"/api/v1/jobs/{job['id']}").json()
     microseconds = round(seen["billed_seconds"] * 1_000_000)
     assert seen["status"] == "succeeded"
@@ -192,9 +206,11 @@ def test_the_log_is_read_by_offset(api: APIClient, engine: Engine) -> None:
     name = Attempt.objects.get().external_name
     engine.backend.logs[name] = b"one\ntwo\n"
     first = api.get(f"/api/v1/jobs/{job}/logs?offset=4").json()
-    assert first == {"offset": 4, "next_offset": 8, "complete": False, "text": "two\n"}
+    assert first == {
+        "attempt": 1, "offset": 4, "next_offset": 8, "complete": False, "text": "two\n",
+    }  # fmt: skip
     engine.backend.end(name, EndReason.COMPLETED)
-    sweep()
+    tick()
     assert api.get(f"/api/v1/jobs/{job}/logs?offset=8").json()["complete"] is True
 
 
@@ -230,3 +246,121 @@ def test_the_list_costs_the_same_queries_for_1_and_20_jobs(
         post(api, time_limit_seconds=60)
     with django_assert_num_queries(count):
         api.get("/api/v1/jobs")
+
+
+# --- attempts ---
+
+
+def lose(engine: Engine, number: int = 1) -> None:
+    """The machine of the attempt goes away; the next attempt starts."""
+    engine.backend.end(Attempt.objects.get(number=number).external_name, EndReason.NODE_LOST)
+    tick()
+
+
+def test_a_launch_takes_nodes_and_retries(api: APIClient, engine: Engine) -> None:
+    job = post(api, retries=3).json()
+    assert (job["nodes"], job["retries"], job["attempt"]) == (1, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("nodes", 0),
+        ("nodes", 2),
+        ("nodes", "one"),
+        ("nodes", True),
+        ("nodes", 10**30),
+        ("retries", -1),
+        ("retries", 11),
+        ("retries", 1.5),
+        ("retries", None),
+    ],
+)
+def test_bad_nodes_and_retries_name_their_field(
+    api: APIClient, engine: Engine, field: str, value: Any
+) -> None:
+    answer = post(api, **{field: value})
+    assert answer.status_code == 400
+    assert field in answer.json()["error"]["fields"]
+    assert not Workload.objects.exists()
+
+
+def test_a_job_tells_every_attempt_and_what_it_cost(api: APIClient, engine: Engine) -> None:
+    job = post(api).json()["id"]
+    drive_pool(engine.pool.pk)
+    lose(engine)
+    engine.backend.end(Attempt.objects.get(number=2).external_name, EndReason.COMPLETED)
+    tick()
+    seen = api.get(f"/api/v1/jobs/{job}").json()
+    first, second = seen["attempts"]
+    assert (first["number"], first["state"], first["reason"]) == (1, "ended", "node_lost")
+    assert first["reason_text"] == "The machine it ran on went away."
+    assert (first["node"], second["exit_code"]) == ("fake-1", 0)
+    assert first["cost_micros"] + second["cost_micros"] == seen["cost_micros"]
+    assert seen["attempt"] == 2
+
+
+def test_the_list_leaves_attempts_out(api: APIClient, engine: Engine) -> None:
+    post(api)
+    listed = api.get("/api/v1/jobs").json()["jobs"][0]
+    assert "attempts" not in listed
+    assert listed["attempt"] == 1
+
+
+def test_the_log_of_an_older_attempt_can_be_read(api: APIClient, engine: Engine) -> None:
+    job = post(api).json()["id"]
+    drive_pool(engine.pool.pk)
+    engine.backend.logs[Attempt.objects.get().external_name] = b"one\n"
+    lose(engine)
+    first = api.get(f"/api/v1/jobs/{job}/logs?attempt=1").json()
+    latest = api.get(f"/api/v1/jobs/{job}/logs").json()
+    assert (first["attempt"], first["text"], first["complete"]) == (1, "one\n", True)
+    assert (latest["attempt"], latest["text"], latest["complete"]) == (2, "", False)
+
+
+@pytest.mark.parametrize(("attempt", "status"), [("2", 404), ("0", 404), ("x", 400), ("-1", 400)])
+def test_an_attempt_that_is_none_is_refused(
+    api: APIClient, engine: Engine, attempt: str, status: int
+) -> None:
+    job = post(api).json()["id"]
+    answer = api.get(f"/api/v1/jobs/{job}/logs?attempt={attempt}")
+    assert answer.status_code == status
+
+
+def test_a_silent_engine_makes_a_job_unknown_and_nothing_else(
+    api: APIClient, engine: Engine
+) -> None:
+    job = post(api).json()["id"]
+    drive_pool(engine.pool.pk)
+    engine.backend.is_down = True
+    tick()
+    EngineRow.objects.update(failing_since=clock.now() - timedelta(minutes=1))
+    seen = api.get(f"/api/v1/jobs/{job}").json()
+    assert (seen["status"], seen["is_unknown"]) == ("running", True)
+    assert datetime.fromisoformat(seen["unknown_since"]) == EngineRow.objects.get().failing_since
+    engine.backend.is_down = False
+    tick()
+    known = api.get(f"/api/v1/jobs/{job}").json()
+    assert (known["is_unknown"], known["unknown_since"]) == (False, None)
+
+
+def test_files_of_an_attempt_are_listed_and_fetched(api: APIClient, engine: Engine) -> None:
+    job = post(api).json()["id"]
+    drive_pool(engine.pool.pk)
+    engine.backend.files[Attempt.objects.get().external_name] = {"out/model.bin": b"abc"}
+    lose(engine)
+    listed = api.get(f"/api/v1/jobs/{job}/files?attempt=1").json()
+    fetched: Any = api.get(f"/api/v1/jobs/{job}/files/out/model.bin?attempt=1")
+    assert (listed["attempt"], listed["more"]) == (1, 0)
+    assert [(file["path"], file["size_bytes"]) for file in listed["files"]] == [
+        ("out/model.bin", 3)
+    ]
+    assert body_of(fetched) == b"abc"
+    assert fetched["Content-Disposition"] == 'attachment; filename="model.bin"'
+
+
+@pytest.mark.parametrize("path", ["nothing", "../log", "a%00b", "out", "model.bin?attempt=7"])
+def test_what_is_no_file_is_404(api: APIClient, engine: Engine, path: str) -> None:
+    job = post(api).json()["id"]
+    drive_pool(engine.pool.pk)
+    assert api.get(f"/api/v1/jobs/{job}/files/{path}").status_code == 404

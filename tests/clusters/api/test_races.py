@@ -76,3 +76,24 @@ def test_workers_side_by_side_place_and_submit_each_attempt_once(
     at_once(lambda _number: drive_pool(engine.pool.pk))
     assert len(engine.backend.submits) == 1
     assert GpuAllotment.objects.filter(released_at__isnull=True).count() == 4
+
+
+def test_a_form_sent_at_the_same_instant_launches_once(engine: Engine, actor: Actor) -> None:
+    assert actor.user is not None
+    browser = Client()
+    browser.force_login(actor.user)
+    cookies = browser.cookies
+    form = {
+        "name": "race", "pool": "a100", "gpus": "1", "hours": "0", "minutes": "10",
+        "command": "true", "environment": "system", "form_key": "k" * 24,
+    }  # fmt: skip
+
+    def post(_number: int) -> Any:
+        sender = Client()
+        sender.cookies = cookies
+        return sender.post("/jobs/new/", form)
+
+    answers = at_once(post)
+    assert {answer.status_code for answer in answers} == {303}
+    assert len({answer["Location"] for answer in answers}) == 1
+    assert Workload.objects.count() == 1

@@ -16,9 +16,10 @@ from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.backends.base import EndReason
 from clusters.models import Attempt, Gpu, GpuSample, Workload
-from clusters.tasks import drive_pool, sweep
+from clusters.tasks import drive_pool
 from portal.lib import clock
 from tests.conftest import Engine
+from tests.fakes.loop import tick
 
 SignIn = Callable[[User], Client]
 REQUEST = JobRequest(
@@ -62,7 +63,7 @@ def test_an_end_is_told_with_its_reason_and_advice(
     alice: User, job: Workload, engine: Engine, client_of: SignIn
 ) -> None:
     engine.backend.end(name_of(job), EndReason.USER_ERROR, exit_code=3)
-    sweep()
+    tick()
     page = client_of(alice).get(f"/jobs/{job.public_id}/status/").content.decode()
     assert "The command ended with an error." in page
     assert "The last lines of the log usually say why." in page
@@ -93,7 +94,7 @@ def test_stopping_what_has_ended_says_so(
     alice: User, job: Workload, engine: Engine, client_of: SignIn
 ) -> None:
     engine.backend.end(name_of(job), EndReason.COMPLETED)
-    sweep()
+    tick()
     response = client_of(alice).post(f"/jobs/{job.public_id}/cancel/", follow=True)
     assert "It had ended already." in response.content.decode()
 

@@ -96,13 +96,13 @@ def test_the_example_fills_the_form(browser: Client) -> None:
 
 
 def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
-    request = JobRequest("again", "a100", 3, "echo x", 5400, "system", {"A": "b"})
+    request = JobRequest("again", "a100", 3, "echo x", 5400, "system", {"A": "b"}, retries=2)
     job = launch(actor, request)
     form = browser.get(f"/jobs/new/?clone={job.public_id}").context["form"]
-    values = {name: form[name].value() for name in form.fields}
+    values = {name: form[name].value() for name in form.fields if name != "form_key"}
     assert values == {
-        "name": "again", "pool": "a100", "gpus": 3, "environment": "system",
-        "hours": 1, "minutes": 30, "command": "echo x", "env": "A=b\n",
+        "name": "again", "pool": "a100", "gpus": 3, "nodes": 1, "environment": "system",
+        "hours": 1, "minutes": 30, "retries": 2, "command": "echo x", "env": "A=b\n",
     }  # fmt: skip
 
 
@@ -148,3 +148,48 @@ def test_a_full_pool_says_how_long_the_wait_is_at_most(browser: Client, engine: 
     drive_pool(engine.pool.pk)
     page = browser.get("/jobs/quote/", {"pool": "a100", "gpus": "1", "hours": "1"}).content.decode()
     assert "It waits for GPUs first: at most 30 min" in page
+
+
+# --- the same form twice ---
+
+
+def shown_form(browser: Client) -> dict[str, str]:
+    """What a page that was just opened would send."""
+    key = browser.get("/jobs/new/").context["form"]["form_key"].value()
+    return GOOD | {"form_key": str(key)}
+
+
+def test_a_form_sent_twice_launches_once(browser: Client) -> None:
+    form = shown_form(browser)
+    first, second = browser.post("/jobs/new/", form), browser.post("/jobs/new/", form, follow=True)
+    assert Workload.objects.count() == 1
+    assert second.redirect_chain == [(first["Location"], 303)]
+    assert "launched from this form already" in second.content.decode()
+
+
+def test_a_form_that_was_changed_launches_again(browser: Client) -> None:
+    form = shown_form(browser)
+    browser.post("/jobs/new/", form)
+    browser.post("/jobs/new/", form | {"gpus": "1"})
+    assert sorted(Workload.objects.values_list("gpus", flat=True)) == [1, 2]
+
+
+def test_a_form_opened_again_launches_again(browser: Client) -> None:
+    for _ in range(2):
+        browser.post("/jobs/new/", shown_form(browser))
+    assert Workload.objects.count() == 2
+
+
+def test_a_form_that_was_refused_may_be_sent_again(browser: Client) -> None:
+    form = shown_form(browser)
+    refused = browser.post("/jobs/new/", form | {"gpus": "99"})
+    assert refused.context["form"]["form_key"].value() == form["form_key"]
+    browser.post("/jobs/new/", form)
+    assert Workload.objects.count() == 1
+
+
+@pytest.mark.parametrize("key", ["", "short", "x" * 300, "<script>alert(1)</script>", "a\nb" * 9])
+def test_a_key_that_is_none_of_ours_guards_nothing_and_harms_nothing(
+    browser: Client, key: str
+) -> None:
+    assert browser.post("/jobs/new/", GOOD | {"form_key": key}).status_code == 303

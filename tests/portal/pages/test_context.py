@@ -18,7 +18,8 @@ from accounts.models import Team, User
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.models import Pool
-from clusters.tasks import drive_pool, sweep
+from clusters.tasks import drive_pool
+from tests.fakes.loop import tick
 from portal.context import frame
 
 
@@ -67,7 +68,7 @@ def test_runway_is_what_is_left_at_this_burn(actor: Actor, pool: Pool) -> None:
         JobRequest(name="one", pool="a100", gpus=2, command="true", time_limit_seconds=600),
     )
     drive_pool(pool.pk)
-    sweep()
+    tick()
     context = frame(request_of(actor))
     assert context["running"] == {"count": 1, "per_hour_text": "$4.20/h"}
     assert context["funds"]["runway_text"] == "11 h left"

@@ -16,7 +16,8 @@ from accounts.models import Team, User
 from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.models import Pool, Workload
-from clusters.tasks import drive_pool, sweep
+from clusters.tasks import drive_pool
+from tests.fakes.loop import tick
 from portal.lib import clock
 
 
@@ -37,7 +38,7 @@ def start(actor: Actor, pool: Pool, *, gpus: int = 1, name: str = "digits") -> W
     request = JobRequest(name=name, pool="a100", gpus=gpus, command="true", time_limit_seconds=600)
     job = launch(actor, request)
     drive_pool(pool.pk)
-    sweep()
+    tick()
     job.refresh_from_db()
     return job
 
