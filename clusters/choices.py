@@ -140,7 +140,7 @@ class Ending:
 # The one table: reason -> status, retried or not, billable, what the user can do about it.
 ENDINGS: dict[Reason, Ending] = {
     Reason.COMPLETED: Ending(
-        WorkloadStatus.SUCCEEDED, Retry.NEVER, is_billable=True, advice="Its files are kept below."
+        WorkloadStatus.SUCCEEDED, Retry.NEVER, is_billable=True, advice="Its files are kept."
     ),
     Reason.USER_ERROR: Ending(
         WorkloadStatus.FAILED,
@@ -230,7 +230,7 @@ ENDINGS: dict[Reason, Ending] = {
         WorkloadStatus.FAILED,
         Retry.ALWAYS,
         is_billable=True,
-        advice="Launch it again; it continues from its last checkpoint if it wrote one.",
+        advice="It had no time left to be run again; its checkpoints are kept.",
     ),
 }
 

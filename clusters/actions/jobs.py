@@ -60,7 +60,8 @@ def quote_at(micros_per_hour: int, *, gpus: int, time_limit_seconds: int) -> Quo
 def launch(actor: Actor, request: JobRequest) -> Workload:
     """Queue a job with its first attempt, holding its first hour.
 
-    Raises InvalidInput, InsufficientFunds. Nothing is made when it raises.
+    Raises InvalidInput, InsufficientFunds. Nothing is made when it raises; a caller that goes on in
+    a transaction of its own wraps the call in another.
     """
     team = team_of(actor)
     if actor.user is None:

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from clusters.backends.base import Backend
+from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.local.settings import LocalSettings
 
 
@@ -16,8 +16,10 @@ from clusters.backends.local.settings import LocalSettings
 def backend(name: str) -> Backend:
     """The backend of this name, made once per process by its factory.
 
-    Raises KeyError for a name the settings do not hold.
+    Raises BackendUnavailable for a name the settings do not hold.
     """
+    if name not in settings.BACKENDS:
+        raise BackendUnavailable(f"The settings hold no engine {name!r}.")
     entry: dict[str, Any] = dict(settings.BACKENDS[name])
     entry.pop("label", None)
     factory = import_string(entry.pop("factory"))

@@ -61,7 +61,9 @@ def end_lost(attempt: Attempt) -> None:
     with transaction.atomic():
         job = _lock(attempt)
         if job is not None and attempt.missing_since is not None:
-            _end(attempt, job, None, Reason.NODE_LOST, ended_at=attempt.missing_since)
+            # Handed over after the last look and never seen: then it ran for no time at all.
+            seen = max(filter(None, [attempt.last_seen_at, attempt.started_at]), default=None)
+            _end(attempt, job, None, Reason.NODE_LOST, ended_at=seen or attempt.missing_since)
 
 
 def reason_of(seen: Observation) -> Reason:

@@ -13,7 +13,7 @@ from clusters.choices import REASON_OF_WAIT, AttemptState, Reason
 from clusters.control.apply import apply_observation, end_lost, wait_words
 from clusters.control.engines import record_answer, record_failure, record_strays, take_turn
 from clusters.control.stops import stop_strays
-from clusters.models import Attempt, Engine
+from clusters.models import Attempt
 from portal.lib import clock
 
 logger = logging.getLogger(__name__)
@@ -47,10 +47,10 @@ def observe_engine(name: str, *, owner: str) -> bool:
     turn = take_turn(name, owner=owner)
     if turn is None:
         return False
-    engine = backend(name)
     rows = live_rows(name)
     began = clock.now()
     try:
+        engine = backend(name)
         survey = engine.observe(
             [Handle(row.external_name, row.engine_id, row.submitted_at) for row in rows]
         )
@@ -66,8 +66,8 @@ def observe_engine(name: str, *, owner: str) -> bool:
         record_failure(turn, f"its answer is of {survey.taken_at:%H:%M:%S}, older than the last")
         return True
     if record_answer(turn, taken_at=survey.taken_at, took=clock.now() - began):
-        _take_in(rows, survey)
-        record_strays(turn, stop_strays(engine, survey.strays))
+        _take_in(rows, survey, seen_until=turn.surveyed_at)
+        record_strays(turn, stop_strays(engine, survey.strays, taken_at=survey.taken_at))
     return True
 
 
@@ -79,7 +79,8 @@ def live_rows(name: str) -> list[Row]:
     return [Row(*values) for values in live.values_list(*COLUMNS)]
 
 
-def _take_in(rows: Iterable[Row], survey: Survey) -> None:
+def _take_in(rows: Iterable[Row], survey: Survey, *, seen_until: datetime | None) -> None:
+    """Apply a survey; `seen_until` is when the one before it was taken."""
     news: dict[int, Observation] = {}
     newly_missing, found, lost = [], [], []
     for row in rows:
@@ -97,7 +98,7 @@ def _take_in(rows: Iterable[Row], survey: Survey) -> None:
             lost.append(row.pk)
     if newly_missing:
         Attempt.objects.filter(pk__in=newly_missing, missing_since__isnull=True).update(
-            missing_since=survey.taken_at
+            missing_since=survey.taken_at, last_seen_at=seen_until
         )
     if found:
         Attempt.objects.filter(pk__in=found).update(missing_since=None)
@@ -132,8 +133,3 @@ def _apply(attempt: Attempt, seen: Observation) -> None:
     except Exception:
         # One row that cannot be settled must not keep the others from it; loop_status shows it.
         logger.exception("%s could not be settled", attempt.external_name)
-
-
-def last_seen(attempt: Attempt, engine: Engine | None) -> datetime | None:
-    """The last proof of life: missing since then, or seen by the last whole look."""
-    return attempt.missing_since or (engine.surveyed_at if engine else None)

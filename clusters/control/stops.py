@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 
@@ -37,10 +37,11 @@ def pass_on_stops(pool_id: int) -> None:
         _stop(backend(pool.backend), attempt, pool.grace_seconds)
 
 
-def stop_strays(engine: Backend, names: Sequence[str]) -> list[str]:
+def stop_strays(engine: Backend, names: Sequence[str], *, taken_at: datetime) -> list[str]:
     """End the attempts that run although they ended for us; returns names no row knows.
 
-    One whose next attempt is about to take it over is left alone.
+    One that ended after the look, which was `taken_at`, is none of them, and one whose next
+    attempt is about to take it over is left alone.
     """
     known = {
         attempt.external_name: attempt
@@ -49,7 +50,7 @@ def stop_strays(engine: Backend, names: Sequence[str]) -> list[str]:
         )
     }
     for attempt in known.values():
-        if attempt.state != AttemptState.ENDED or _has_successor(attempt):
+        if attempt.ended_at is None or attempt.ended_at >= taken_at or _has_successor(attempt):
             continue
         grace = attempt.workload.pool.grace_seconds
         if _take_turn(attempt, grace):

@@ -68,7 +68,7 @@ class Attempt(Leasable):
     """One placement of a workload; a retry is a new row. `external_name` is known before submit.
 
     `not_before` holds a retry back. `missing_since` is when its engine, asked, first did not know
-    it: until then it was seen. `pool` is the workload's, kept here for the loop's indexes.
+    it, `last_seen_at` then when it last did: nothing later is charged. `pool` is the workload's, kept here for the loop's indexes.
     """
 
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="attempts")
@@ -85,6 +85,7 @@ class Attempt(Leasable):
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     missing_since = models.DateTimeField(null=True)
+    last_seen_at = models.DateTimeField(null=True)
     stop_sent_at = models.DateTimeField(null=True)
     exit_code = models.IntegerField(null=True)
     reason = models.CharField(max_length=24, choices=Reason, blank=True, default="")

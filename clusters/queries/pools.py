@@ -8,23 +8,34 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Greatest
 
 from clusters.choices import AttemptState, WorkloadStatus
-from clusters.models import Attempt, Gpu, GpuAllotment, Pool, Workload
+from clusters.models import Attempt, Gpu, GpuAllotment, Node, Pool, Workload
 from portal.lib import clock
 
 
 def with_counts(pools: QuerySet[Pool]) -> QuerySet[Pool]:
-    """Add `gpu_count` and `free_count`: GPUs present, and those nobody has now."""
+    """Add `gpu_count` and `free_count`: GPUs present, and those nobody has now.
+
+    On machines that take work; an engine that places by itself says how many are in use.
+    """
     present = Q(nodes__gpus__is_present=True)
-    taken = present & Q(
-        nodes__gpus__allotments__isnull=False, nodes__gpus__allotments__released_at__isnull=True
+    working = present & Q(nodes__problem="", nodes__drain_reason="")
+    taken = working & Q(
+        nodes__gpus_in_use__isnull=True,
+        nodes__gpus__allotments__isnull=False,
+        nodes__gpus__allotments__released_at__isnull=True,
     )
+    nodes = Node.objects.filter(pool=OuterRef("pk"), problem="", drain_reason="").order_by()
+    used = nodes.values("pool").annotate(total=Sum("gpus_in_use")).values("total")
     return pools.annotate(
         gpu_count=Count("nodes__gpus", filter=present, distinct=True),
+        working_count=Count("nodes__gpus", filter=working, distinct=True),
         taken_count=Count("nodes__gpus", filter=taken, distinct=True),
-    ).annotate(free_count=F("gpu_count") - F("taken_count"))
+        used_count=Coalesce(Subquery(used), 0),
+    ).annotate(free_count=Greatest(F("working_count") - F("taken_count") - F("used_count"), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,9 @@ def _start(
 
 def _free_by_node(pool: Pool) -> dict[int, int]:
     free = (
-        Gpu.objects.filter(node__pool=pool, is_present=True)
+        Gpu.objects.filter(
+            node__pool=pool, is_present=True, node__problem="", node__drain_reason=""
+        )
         .exclude(allotments__released_at__isnull=True, allotments__isnull=False)
         .values_list("node_id")
         .annotate(count=Count("pk"))

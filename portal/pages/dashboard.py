@@ -24,6 +24,7 @@ from clusters.access import jobs_of
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
 from clusters.models import Workload
+from clusters.queries.attempts import ran_by_job
 from clusters.queries.jobs import queue_positions
 from portal.context import LIVE, FrameFacts, facts_of, launch_url
 from portal.lib import clock
@@ -77,27 +78,32 @@ def _context(facts: FrameFacts) -> dict[str, Any]:
     ended = list(jobs.filter(status__in=WORKLOAD_TRANSITIONS.final())[:RECENT])
     costs = cost_of(RESOURCE_KIND, [job.pk for job in [*live, *ended]])
     positions = queue_positions(live)
-    rows = [_row(job, costs, positions) for job in live]
+    ran = ran_by_job([*live, *ended], at=clock.now())
+    rows = [_row(job, costs, positions, ran) for job in live]
     queued = [row for row in rows if row.job.status == WorkloadStatus.QUEUED]
     return {
         "facts": _money_facts(facts),
         "running_rows": [row for row in rows if row.job.status != WorkloadStatus.QUEUED],
         "queued_rows": sorted(queued, key=lambda row: (row.position or 0, row.job.pk)),
-        "recent_rows": [_row(job, costs, positions) for job in ended],
+        "recent_rows": [_row(job, costs, positions, ran) for job in ended],
         "steps": [] if rows or ended else _first_steps(facts),
         "at": clock.now(),
     }
 
 
-def _row(job: Workload, costs: dict[int, int], positions: dict[int, int]) -> Row:
+def _row(
+    job: Workload,
+    costs: dict[int, int],
+    positions: dict[int, int],
+    ran: dict[int, timedelta],
+) -> Row:
     ticks = job.status in TICKING and job.started_at is not None
-    until = job.ended_at or clock.now()
     return Row(
         job=job,
         reason=job.detail or Reason(job.reason).label,
         cost_micros=costs.get(job.pk, 0),
         rate_micros=job.price.micros_per_hour * job.gpus if ticks else 0,
-        running_for=until - job.started_at if job.started_at else None,
+        running_for=ran.get(job.pk),
         position=positions.get(job.pk),
     )
 

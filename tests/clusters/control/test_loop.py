@@ -106,7 +106,7 @@ def test_a_forgotten_attempt_is_lost_only_after_a_grace(actor: Actor, engine: En
     job.refresh_from_db()
     assert job.status == WorkloadStatus.RUNNING
     later = clock.now() + timedelta(minutes=3)
-    last_seen = Attempt.objects.get(workload=job).missing_since
+    last_seen = Attempt.objects.get(workload=job).last_seen_at
     with clock.use(lambda: later):
         tick()
     job.refresh_from_db()

@@ -1,0 +1,306 @@
+"""One look at Slurm for all attempts: squeue, then accounting for what squeue cannot tell."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
+from clusters.backends.slurm import verdict
+from clusters.backends.slurm.cli import Tools
+from clusters.backends.slurm.folders import Facts, Folders, Record
+from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue
+from clusters.backends.slurm.script import NAME
+from clusters.backends.slurm.settings import SlurmSettings
+from clusters.backends.slurm.users import pattern
+
+logger = logging.getLogger(__name__)
+MIN_INTERVAL_SECONDS = 1.0
+SETTLE_SECONDS = 5.0
+"""Accounting is about 1 s behind; what only it can tell is waited for this long."""
+SUBMIT_SETTLE_SECONDS = 2.0
+SAME_JOB_SECONDS = 120.0
+"""A job of ours under another name (its user may rename it) was submitted this close to then."""
+PREFIX = "fg-"
+MAX_KEPT = 50_000
+UNKNOWN_LIMIT = 1 << 40
+
+Key = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Look:
+    """One answer of squeue, and what accounting was asked since."""
+
+    taken_at: float
+    rows: list[Row]
+    by_id: dict[Key, Row]
+    by_name: dict[str, list[Row]]
+    asked: set[str] = field(default_factory=set)
+    nudged: set[str] = field(default_factory=set)
+    accounts: dict[Key, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    accounts_on: bool = True
+    accounts_error: BackendUnavailable | None = None
+
+
+class Watch:
+    """Looks at Slurm at most once a second, however often it is asked."""
+
+    def __init__(self, settings: SlurmSettings, tools: Tools, folders: Folders) -> None:
+        self._tools = tools
+        self._folders = folders
+        self._is_user = pattern(settings).fullmatch
+        self._users_are_ours = "{number}" in settings.user_template
+        self._lock = threading.Lock()
+        self._look: Look | None = None
+        self._looked_at = 0.0
+        self._records: dict[str, Record] = {}
+        self._started: dict[str, Facts] = {}
+        self._settling: dict[str, float] = {}
+
+    # ---- the queue ----
+
+    def look(self, *, fresh: bool = False) -> Look:
+        """What squeue says, at most a second old; `fresh`: of now. Raises BackendUnavailable."""
+        with self._lock:
+            now = time.monotonic()
+            if fresh or self._look is None or now - self._looked_at >= MIN_INTERVAL_SECONDS:
+                taken_at = time.time()
+                self._look = _indexed(taken_at, read_queue(self._tools))
+                # From when it was asked: an answer is as old as its question.
+                self._looked_at = now
+            return self._look
+
+    def row_of(self, record: Record, look: Look) -> Row | None:
+        """The job of an attempt, unless the id is another job's by now."""
+        if record.job_id:
+            row = look.by_id.get((record.job_id, record.task))
+            return row if row is not None and _is_same(record, row) else None
+        rows = [row for row in look.by_name[record.job_name] if row.user == record.user]
+        return _best([row for row in rows if row.task == record.task])
+
+    # ---- the survey ----
+
+    def survey(self, handles: Iterable[Handle], *, fresh: bool = False) -> Survey:
+        """See Backend.observe."""
+        asked = list(handles)
+        look = self.look(fresh=fresh)
+        records = [record for handle in asked if (record := self._record(handle, look))]
+        self._ask_accounts(look, records)
+        seen = {}
+        for record in records:
+            observation = self._observe(record, look)
+            if observation is not None:
+                seen[record.name] = observation
+        names = {handle.external_name for handle in asked}
+        extra = self._duplicates(look, records)
+        strays = self._strays(look, records, names) | {row.name for row in extra}
+        if extra:
+            self._cancel(extra)
+        taken_at = datetime.fromtimestamp(look.taken_at, UTC)
+        return Survey(taken_at, seen, tuple(sorted(strays)))
+
+    def _record(self, handle: Handle, look: Look) -> Record | None:
+        name = handle.external_name
+        record = self._records.get(name)
+        if record is None and NAME.fullmatch(name):
+            record = self._folders.load(name)
+            if record is not None and record.job_id:
+                if len(self._records) >= MAX_KEPT:
+                    self._records.clear()
+                    self._started.clear()
+                self._records[name] = record
+        return record or self._record_of_row(handle, look)
+
+    def _record_of_row(self, handle: Handle, look: Look) -> Record | None:
+        """Something to judge a job by whose folder was lost: it is ours by name and user."""
+        rows = [row for row in look.by_name[handle.external_name] if self._is_user(row.user)]
+        row = _best(rows)
+        if row is None:
+            return None
+        name, at = handle.external_name, row.submitted or look.taken_at
+        return Record(name, row.user, -1, UNKNOWN_LIMIT, 1, at, origin=name, job_id=row.job_id)
+
+    def _observe(self, record: Record, look: Look) -> Observation | None:
+        row = self.row_of(record, look)
+        if row is not None and row.restarts == record.restart and row.phase is not Phase.ENDED:
+            self._settling.pop(record.name, None)
+            if record.restart > 0 and row.reason == "BeginTime":
+                self._let_start(row, look)
+            return verdict.alive(record, row, self._facts(record, row))
+        if row is not None and row.restarts < record.restart:
+            # Slurm has yet to count the restart we were told of.
+            return None
+        known = self._folders.load_end(record)
+        if known is not None:
+            return known
+        end = self._end(record, row, look)
+        if end is not None and end.phase is Phase.ENDED:
+            self._settling.pop(record.name, None)
+            self._records.pop(record.name, None)
+            self._started.pop(record.name, None)
+            if record.uid >= 0:
+                self._folders.save_end(record, end)
+        return end
+
+    def _end(self, record: Record, row: Row | None, look: Look) -> Observation | None:
+        account = self._account(record, look)
+        facts, stop = self._folders.facts(record), self._folders.stop_request(record)
+        evidence = verdict.Evidence(facts, stop, account)
+        if row is None:
+            return self._end_without_row(record, evidence, look)
+        put_back = row.restarts > record.restart
+        wants_account = put_back or (row.state == "CANCELLED" and evidence.stop is None)
+        if wants_account and account is None and self._may_settle(record, look):
+            return Observation(
+                record.name, Phase.RUNNING, verdict.moment(facts.started), engine_id=record.job_id
+            )
+        if put_back:
+            return verdict.put_back(record, row, evidence)
+        return verdict.ended(record, row, evidence)
+
+    def _end_without_row(
+        self, record: Record, evidence: verdict.Evidence, look: Look
+    ) -> Observation | None:
+        if evidence.account is not None:
+            return verdict.ended(record, evidence.account, evidence)
+        if record.job_id and look.taken_at > record.tried_at + SUBMIT_SETTLE_SECONDS:
+            if look.accounts_error is not None and evidence.facts.ended is None:
+                raise look.accounts_error
+            return verdict.forgotten(record, evidence)
+        return None
+
+    def _facts(self, record: Record, row: Row) -> Facts:
+        if row.phase is Phase.PENDING:
+            return Facts()
+        found = self._started.get(record.name)
+        if found is None:
+            found = self._folders.facts(record)
+            if found.started is not None:
+                self._started[record.name] = found
+        return found
+
+    def _may_settle(self, record: Record, look: Look) -> bool:
+        """Whether to wait a little longer for what accounting will say."""
+        first = self._settling.setdefault(record.name, time.monotonic())
+        return look.accounts_on and time.monotonic() - first < SETTLE_SECONDS
+
+    # ---- accounting ----
+
+    def _ask_accounts(self, look: Look, records: Iterable[Record]) -> None:
+        """One bounded call for what squeue does not tell: forgotten, put back, cancelled."""
+        wanted = {}
+        for record in records:
+            if record.job_id and record.job_id not in look.asked and self._wants(record, look):
+                wanted[record.job_id] = record.tried_at
+        if not wanted:
+            return
+        look.asked |= wanted.keys()
+        try:
+            answer = read_accounts(self._tools, since=min(wanted.values()), ids=wanted)
+        except BackendUnavailable as error:
+            logger.warning("accounting does not answer: %s", error)
+            look.accounts_error = error
+        else:
+            _add_accounts(look, answer)
+
+    def _wants(self, record: Record, look: Look) -> bool:
+        row = self.row_of(record, look)
+        if row is None:
+            settled = look.taken_at > record.tried_at + SUBMIT_SETTLE_SECONDS
+            return settled and self._folders.load_end(record) is None
+        if row.restarts <= record.restart and row.state != "CANCELLED":
+            return False
+        if self._folders.load_end(record) is not None:
+            return False
+        return row.restarts > record.restart or self._folders.stop_request(record) is None
+
+    def _account(self, record: Record, look: Look) -> Row | None:
+        """The final row of this very start."""
+        for row in look.accounts.get((record.job_id, record.task), ()):
+            ours = row.user == record.user and row.restarts == record.restart
+            if ours and row.ended is not None and row.state not in ("RUNNING", "PENDING"):
+                return row
+        return None
+
+    def _let_start(self, row: Row, look: Look) -> None:
+        """Let a job that was put back start at once.
+
+        Slurm makes it wait two minutes from when its last node is clean, whatever was said before.
+        """
+        if row.job_id not in look.nudged:
+            look.nudged.add(row.job_id)
+            self._tools.run("scontrol", "update", f"JobId={row.job_id}", "StartTime=now")
+
+    # ---- what should not be there ----
+
+    def _duplicates(self, look: Look, records: Iterable[Record]) -> list[Row]:
+        """Live jobs that carry the name of an attempt and are not its job."""
+        extra = []
+        for record in records:
+            own = self.row_of(record, look)
+            if own is None or record.uid < 0:
+                continue
+            extra += [
+                row
+                for row in look.by_name[record.job_name]
+                if row.user == record.user
+                and row.job_id != own.job_id
+                and row.phase is not Phase.ENDED
+            ]
+        return extra
+
+    def _cancel(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            logger.warning("job %s is a second %s: cancelling it", row.job_id, row.name)
+            self._tools.run("scancel", "--quiet", f"--user={row.user}", row.job_id)
+
+    def _strays(self, look: Look, records: Iterable[Record], names: set[str]) -> set[str]:
+        ours = {(record.job_id, record.task) for record in records}
+        found = set()
+        for row in look.rows:
+            name = row.name if row.task < 0 else f"{row.name}.{row.task}"
+            is_known = name in names or (row.job_id, row.task) in ours
+            if is_known or row.phase is Phase.ENDED or not self._is_user(row.user):
+                continue
+            if row.name.startswith(PREFIX) and NAME.fullmatch(name):
+                found.add(name)
+            elif self._users_are_ours:
+                # Work of a team that went past the portal: nobody pays for it.
+                found.add(f"slurm-job-{row.job_id}")
+        return found
+
+
+def _indexed(taken_at: float, rows: list[Row]) -> Look:
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.name].append(row)
+    return Look(taken_at, rows, {(row.job_id, row.task): row for row in rows}, by_name)
+
+
+def _add_accounts(look: Look, answer: Accounts) -> None:
+    look.accounts_on = answer.is_on
+    for row in answer.rows:
+        look.accounts[row.job_id, row.task].append(row)
+
+
+def _is_same(record: Record, row: Row) -> bool:
+    if row.user != record.user:
+        return False
+    if row.name == record.job_name or row.restarts > 0:
+        return True
+    return row.submitted is not None and abs(row.submitted - record.tried_at) < SAME_JOB_SECONDS
+
+
+def _best(rows: list[Row]) -> Row | None:
+    """Of several jobs of one name the living one counts, then the newest."""
+    return max(
+        rows,
+        key=lambda row: (row.phase is not Phase.ENDED, row.phase is Phase.RUNNING, int(row.job_id)),
+        default=None,
+    )

@@ -1,0 +1,194 @@
+"""From what Slurm, accounting and the wrapper say of an attempt to one observation of it."""
+
+from __future__ import annotations
+
+import pwd
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from clusters.backends.base import EndReason, Observation, Phase
+from clusters.backends.slurm.folders import Facts, Record, StopRequest
+from clusters.backends.slurm.listing import Row
+from clusters.backends.slurm.states import ENDS, START_FAILURES, wait_for
+
+SLACK_SECONDS = 5.0
+"""The wrapper's times count within this distance of Slurm's own, which are whole seconds: the
+wrapper runs as the team's user, who could otherwise choose what to pay for."""
+EARLY_SECONDS = 5.0
+"""A job that ended this soon without a sign of the wrapper was never really started."""
+OWN_STATUSES = {
+    70: "the files of the attempt could not be read on the node",
+    73: "this start of the attempt had been made before",
+    74: "the shared folder could not be written on the node",
+    127: "a program the wrapper needs is missing on the node",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known besides the row."""
+
+    facts: Facts
+    stop: StopRequest | None
+    account: Row | None = None
+
+
+def alive(record: Record, row: Row, facts: Facts) -> Observation:
+    """A job that waits or runs."""
+    pending = row.phase is Phase.PENDING
+    return Observation(
+        external_name=record.name,
+        phase=row.phase,
+        started_at=None if pending else moment(_started(row, facts)),
+        node="" if pending else row.node,
+        engine_id=_engine_id(row),
+        wait=wait_for(row.reason) if pending else None,
+        is_paused=row.state == "SUSPENDED",
+    )
+
+
+def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
+    """A job that is over, by squeue or by accounting."""
+    facts = evidence.facts
+    ran = bool(row.node)
+    started = _started(row, facts) if ran else None
+    over = _ended(row, facts)
+    reason = _reason(record, row, evidence, started, over)
+    return Observation(
+        external_name=record.name,
+        phase=Phase.ENDED,
+        started_at=moment(started),
+        ended_at=moment(max(over, started) if over and started else over),
+        exit_code=_code(row, facts) if ran else None,
+        reason=reason,
+        detail=_detail(row, evidence, reason),
+        node=row.node,
+        engine_id=_engine_id(row),
+    )
+
+
+def put_back(record: Record, row: Row, evidence: Evidence) -> Observation:
+    """This start is over because Slurm put the job back into its queue; `row` is the job now."""
+    account = evidence.account
+    reason = ENDS.get(account.state, EndReason.NODE_LOST) if account else EndReason.NODE_LOST
+    if reason not in (EndReason.PREEMPTED, EndReason.NODE_LOST):
+        reason = EndReason.NODE_LOST
+    started = evidence.facts.started
+    if account and account.started and not _is_near(started, account.started):
+        started = account.started
+    words = {
+        EndReason.PREEMPTED: "Slurm gave its place to work of higher priority.",
+        EndReason.NODE_LOST: "Slurm lost its node and put it back into the queue.",
+    }[reason]
+    if account and account.state == "REQUEUED":
+        words = "It was put back into Slurm's queue."
+    return Observation(
+        external_name=record.name,
+        phase=Phase.ENDED,
+        started_at=moment(started),
+        ended_at=moment(account.ended) if account else None,
+        reason=reason,
+        detail=words,
+        node=account.node if account else "",
+        engine_id=_engine_id(row),
+    )
+
+
+def forgotten(record: Record, evidence: Evidence) -> Observation | None:
+    """Slurm knows the job no more; the wrapper may have said how it ended. None: it did not."""
+    facts = evidence.facts
+    if facts.ended is None or facts.code is None:
+        return None
+    reason = EndReason.COMPLETED if facts.code == 0 else EndReason.USER_ERROR
+    if _was_stopped(evidence.stop, facts.ended):
+        reason = EndReason.STOPPED
+    elif facts.started is not None and facts.ended - facts.started >= record.time_limit:
+        reason = EndReason.TIME_LIMIT
+    return Observation(
+        external_name=record.name,
+        phase=Phase.ENDED,
+        started_at=moment(facts.started),
+        ended_at=moment(facts.ended),
+        exit_code=facts.code,
+        reason=reason,
+        detail="Slurm keeps no accounts; this is what the node wrote.",
+        engine_id=record.job_id,
+    )
+
+
+def _reason(
+    record: Record, row: Row, evidence: Evidence, started: float | None, over: float | None
+) -> EndReason:
+    reason = ENDS[row.state]
+    if row.state not in ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT"):
+        return reason
+    if _was_stopped(evidence.stop, over):
+        return EndReason.STOPPED
+    if row.state == "FAILED" and _never_began(row, evidence.facts):
+        return EndReason.START_FAILED
+    ran_for = over - started if over and started else 0.0
+    if row.state in ("COMPLETED", "FAILED") and ran_for >= record.time_limit:
+        return EndReason.TIME_LIMIT
+    return reason
+
+
+def _was_stopped(stop: StopRequest | None, over: float | None) -> bool:
+    return stop is not None and (over is None or stop.at <= over + 1.0)
+
+
+def _never_began(row: Row, facts: Facts) -> bool:
+    if row.reason in START_FAILURES or not row.node:
+        return True
+    took = row.ended - row.started if row.ended and row.started else 0.0
+    return facts.started is None and took <= EARLY_SECONDS
+
+
+def _started(row: Row, facts: Facts) -> float | None:
+    return facts.started if _is_near(facts.started, row.started) else row.started
+
+
+def _ended(row: Row, facts: Facts) -> float | None:
+    return facts.ended if _is_near(facts.ended, row.ended) else row.ended
+
+
+def _is_near(said: float | None, known: float | None) -> bool:
+    return said is not None and known is not None and abs(said - known) <= SLACK_SECONDS
+
+
+def _code(row: Row, facts: Facts) -> int | None:
+    """The command's exit code as a shell says it: 128 and the signal where one ended it."""
+    signal, code = row.status & 0x7F, row.status >> 8 & 0xFF
+    if facts.code is not None and (signal or code in (facts.code, 0)):
+        return facts.code
+    return 128 + signal if signal else code
+
+
+def _detail(row: Row, evidence: Evidence, reason: EndReason) -> str:
+    if reason is EndReason.START_FAILED:
+        code = row.status >> 8 & 0xFF
+        words = OWN_STATUSES.get(code, row.reason or "no reason given")
+        return f"Slurm could not start it: {words}."
+    if row.state == "CANCELLED" and evidence.stop is None:
+        by = evidence.account.cancelled_by if evidence.account else row.cancelled_by
+        return f"Cancelled in Slurm by {_user(by)}." if by else "Cancelled in Slurm."
+    if row.state in ("NODE_FAIL", "BOOT_FAIL"):
+        return f"Slurm lost the node {row.node}."
+    if row.state in ("DEADLINE", "TIMEOUT"):
+        return "Slurm ended it at the job's own limit."
+    return ""
+
+
+def _user(uid: str) -> str:
+    try:
+        return pwd.getpwuid(int(uid)).pw_name
+    except (KeyError, ValueError):
+        return f"user {uid}"
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """A time, from seconds since the epoch."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _engine_id(row: Row) -> str:
+    return row.job_id if row.task < 0 else f"{row.job_id}_{row.task}"
