@@ -285,7 +285,7 @@ class Backend(ABC):
         """Whether the engine can start work in such a pool, checked now."""
 
 
-class MultiNode(ABC):
+class MultiNode:
     """Takes specs with `nodes > 1`: the command runs once on each node, all at once.
 
     The process finds what torchrun needs: MASTER_ADDR, MASTER_PORT, NNODES, NODE_RANK and the
@@ -293,7 +293,7 @@ class MultiNode(ABC):
     """
 
 
-class Requeue(ABC):
+class Requeue:
     """Puts attempts back into its own queue when a node is lost or somebody goes first.
 
     The attempt is then observed as ended (NODE_LOST, PREEMPTED). Submitting the next one with

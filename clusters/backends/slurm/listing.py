@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from clusters.backends.base import BackendUnavailable, Phase
 from clusters.backends.slurm.cli import Answer, Tools, last_line
+from clusters.backends.slurm.hostlist import expand
 from clusters.backends.slurm.states import PHASES
 
 # Fields of squeue -O with their widths in bytes. Records have one length, whatever foreign jobs
@@ -97,7 +98,7 @@ def _row(record: bytes) -> Row:
             submitted=_time(cells["SubmitTime"]),
             started=_time(cells["StartTime"]),
             ended=_time(cells["EndTime"]),
-            node=cells["NodeList"],
+            node=",".join(expand(cells["NodeList"])),
             reason=cells["Reason"],
         )
     except (ValueError, IndexError) as error:
@@ -177,7 +178,7 @@ def _account_row(cells: list[str]) -> Row:
             submitted=_time(submitted),
             started=_time(started),
             ended=_time(ended),
-            node="" if node == "None assigned" else node,
+            node="" if node == "None assigned" else ",".join(expand(node)),
             reason="",
             cancelled_by=by.strip(),
         )

@@ -169,7 +169,7 @@ class Submission:
         self._scontrol(record, f"TimeLimit={jobs.minutes(spec)}")
         if row.phase is Phase.PENDING:
             # Slurm holds back what it has put back for two minutes, or altogether.
-            if row.reason.startswith(("JobHeld", "launch_failed")):
+            if row.reason.replace(" ", "_").startswith(("JobHeld", "launch_failed")):
                 self._tools.run("scontrol", "release", record.job_id)
             self._scontrol(record, "StartTime=now", is_needed=False)
         # The name last: it says that all of this has been done.
