@@ -37,8 +37,9 @@ def observe(name: str) -> None:
 
 @shared_task(name="clusters.tasks.sweep")
 def sweep() -> None:
-    """Look at everything: finds what a lost hint left, and what engines report."""
+    """Look at everything: finds what a lost hint left, what the dead held, what engines report."""
     owners.beat()
+    owners.release_leases_of_the_dead()
     pools = list(Pool.objects.order_by("pk").values_list("pk", "backend"))
     for name in sorted({name for _, name in pools}):
         hint("clusters.tasks.observe", name, expires=SWEEP_EXPIRES_SECONDS)

@@ -15,7 +15,7 @@ def ensure_account(team: Team) -> BillingAccount:
     if account is not None:
         return account
     with transaction.atomic():
-        book = _default_book()
+        book = default_book()
         account, _ = BillingAccount.objects.get_or_create(
             team=team, defaults={"price_book": book, "currency": book.currency}
         )
@@ -30,7 +30,8 @@ def lock_account(account_id: int) -> BillingAccount:
     return BillingAccount.objects.select_for_update(no_key=True).get(pk=account_id)
 
 
-def _default_book() -> PriceBook:
+def default_book() -> PriceBook:
+    """The book of list prices, made when there is none."""
     book, _ = PriceBook.objects.get_or_create(
         is_default=True, defaults={"name": "List", "currency": settings.CURRENCY}
     )

@@ -40,6 +40,7 @@ def local_settings() -> LocalSettings:
         virtual_gpus=settings.LOCAL_VIRTUAL_GPUS,
         allow_insecure=settings.LOCAL_ALLOW_INSECURE,
         uid_base=settings.LOCAL_UID_BASE,
+        oci_socket=settings.LOCAL_OCI_SOCKET,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from clusters.actions.pools import refresh_inventory
+from clusters.actions.pools import NOT_REPORTED, refresh_inventory
 from clusters.backends.base import Backend, BackendUnavailable, Drain
 from clusters.backends.registry import backend
 from clusters.models import Node, Pool
@@ -28,9 +28,13 @@ def refresh_pool(pool: Pool) -> None:
 
 
 def _assert_drains(pool: Pool, engine: Drain) -> None:
-    for node in Node.objects.filter(pool=pool).exclude(drain_reason="", problem=""):
-        ours = OURS + node.drain_reason
-        if node.drain_reason and ours not in node.problem:
+    """A node may be in several pools of one engine: drained in one, it is drained."""
+    drained = Node.objects.filter(pool__backend=pool.backend).exclude(drain_reason="")
+    reasons = dict(drained.values_list("name", "drain_reason"))
+    for node in Node.objects.filter(pool=pool).exclude(problem=NOT_REPORTED):
+        reason = reasons.get(node.name, "")
+        ours = OURS + reason
+        if reason and ours not in node.problem:
             engine.drain(node.name, ours)
-        elif not node.drain_reason and OURS in node.problem:
+        elif not reason and OURS in node.problem:
             engine.undrain(node.name)

@@ -30,11 +30,14 @@ def pass_on_stops(pool_id: int) -> None:
     ).select_related("workload__pool")
     for attempt in stopping:
         pool = attempt.workload.pool
-        if not _take_turn(attempt, pool.grace_seconds):
+        sent = attempt.stop_sent_at
+        if sent is not None and sent >= _again(pool.grace_seconds):
             continue
+        # Asked before: a turn taken and not used would hold the stop back until the next.
         if not is_answering(pool_id):
             return
-        _stop(backend(pool.backend), attempt, pool.grace_seconds)
+        if _take_turn(attempt, pool.grace_seconds):
+            _stop(backend(pool.backend), attempt, pool.grace_seconds)
 
 
 def stop_strays(engine: Backend, names: Sequence[str], *, taken_at: datetime) -> list[str]:
@@ -67,10 +70,14 @@ def _has_successor(attempt: Attempt) -> bool:
     ).exists()
 
 
+def _again(grace_seconds: int) -> datetime:
+    """What was sent before this is sent again."""
+    return clock.now() - timedelta(seconds=grace_seconds) - RESEND
+
+
 def _take_turn(attempt: Attempt, grace_seconds: int) -> bool:
     """Whether this caller is the one to tell the engine; one conditional update decides."""
-    again = clock.now() - timedelta(seconds=grace_seconds) - RESEND
-    due = Q(stop_sent_at__isnull=True) | Q(stop_sent_at__lt=again)
+    due = Q(stop_sent_at__isnull=True) | Q(stop_sent_at__lt=_again(grace_seconds))
     taken = Attempt.objects.filter(due, pk=attempt.pk).update(stop_sent_at=clock.now())
     return bool(taken)
 

@@ -68,7 +68,8 @@ class Attempt(Leasable):
     """One placement of a workload; a retry is a new row. `external_name` is known before submit.
 
     `not_before` holds a retry back. `missing_since` is when its engine, asked, first did not know
-    it, `last_seen_at` then when it last did: nothing later is charged. `pool` is the workload's, kept here for the loop's indexes.
+    it, `last_seen_at` then when it last did: nothing later is charged. `pool` is the workload's,
+    kept here for the loop's indexes.
     """
 
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="attempts")

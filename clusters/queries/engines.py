@@ -36,5 +36,7 @@ def engine_named(name: str) -> Backend:
     """The engine, ready to be asked. Raises Unavailable where its settings make none."""
     try:
         return backend(name)
-    except (BackendError, ImproperlyConfigured, ImportError, OSError, TypeError, ValueError) as bad:
+    except BackendError as error:
+        raise Unavailable(str(error)) from error
+    except (ImproperlyConfigured, ImportError, OSError, TypeError, ValueError) as bad:
         raise Unavailable(f"The settings of {name!r} cannot be used: {bad}") from bad

@@ -11,7 +11,9 @@ from typing import Any
 
 from clusters.backends.base import EndReason, Observation, Phase
 from clusters.backends.local import watch
+from clusters.backends.local.oci import OciAway, OciError, OciService
 
+REMOVE_SECONDS = 10.0
 LOST = "the supervisor of this attempt died without a word (machine restarted or process killed)"
 
 
@@ -19,7 +21,8 @@ def observe(folder: Path, node: str) -> Observation | None:
     """What is known of the attempt in `folder`; None when it was never started.
 
     An attempt whose supervisor is gone without an end gets one: NODE_LOST at its last proof
-    of life, after whatever it may have left running has been killed.
+    of life, after whatever it may have left running has been killed. As long as that cannot be
+    done, because the engine of its container is away, it stays as it was last seen.
     """
     state = read_state(folder)
     if state is None:
@@ -37,6 +40,14 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return state
+
+
+def checkpoints_of(folder: Path) -> Path | None:
+    """The checkpoint folder of the attempt's run; None before the attempt is prepared."""
+    try:
+        return Path(json.loads((folder / "spec.json").read_bytes())["checkpoints"])
+    except FileNotFoundError:
+        return None
 
 
 def _supervisor_is_gone(folder: Path) -> bool:
@@ -57,7 +68,8 @@ def _declare_lost(folder: Path) -> dict[str, Any]:
     if "ended_at" in state:
         return state
     spec = json.loads((folder / "spec.json").read_bytes())
-    watch.empty_cgroups(spec["cgroups"])
+    if not _kill_what_is_left(folder, spec):
+        return state
     proofs = [_modified(folder / name) for name in ("heartbeat", "log", "state.json")]
     ended = max(*proofs, state.get("started_at", 0.0))
     state.update(ended_at=ended, exit_code=None, reason=str(EndReason.NODE_LOST), detail=LOST)
@@ -65,6 +77,24 @@ def _declare_lost(folder: Path) -> dict[str, Any]:
     watch.replace_file(str(folder / "state.json"), json.dumps(state).encode(), durable=True)
     watch.remove_cgroups(spec["cgroups"])
     return state
+
+
+def _kill_what_is_left(folder: Path, spec: dict[str, Any]) -> bool:
+    """Whether nothing of the attempt runs any more."""
+    if spec["runtime"] != "oci":
+        watch.empty_cgroups(spec["cgroups"])
+        return True
+    try:
+        placement = json.loads((folder / "placement.json").read_bytes())
+    except FileNotFoundError:
+        placement = {"cgroups": {}}
+    watch.empty_cgroups(placement["cgroups"])
+    try:
+        engine = OciService(spec["oci_socket"], timeout=REMOVE_SECONDS)
+        engine.remove(spec["external_name"], spec["oci_body"]["Labels"])
+    except (OciAway, OciError):
+        return False
+    return True
 
 
 def _modified(path: Path) -> float:
@@ -88,6 +118,7 @@ def _observation(name: str, state: dict[str, Any], node: str) -> Observation:
         reason=EndReason(reason) if reason else None,
         detail=state.get("detail", ""),
         node=node,
+        is_paused=state.get("paused", False),
     )
 
 

@@ -6,10 +6,12 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
 - `state.json` what the supervisor saw: `supervisor {pid, create_time, start_ticks}`,
   `inner_pid`, `started_at`, `ended_at` (epoch seconds), `exit_code`, `signal`, `reason`, `detail`
 - `log` standard output and error, as they came; `home/` the private home, the output files
-- `inside/` the command and a few files of /etc, read-only in the sandbox
+- `inside/` the command and a few files of /etc, read-only in the sandbox; for a container also
+  the FIFOs it speaks through
 - `submit` held while someone submits; `lock` held by the supervisor for its life;
   `heartbeat` touched by it every 5 s
-- `stop`, `control` a stop request (grace in seconds) and the FIFO that announces it
+- `stop`, `pause` a stop request (grace in seconds), and a file that is there while the attempt
+  shall be on hold; `control` the FIFO that announces changes of both
 - `placement.json`, while the attempt lives, for the node agent::
 
     {"external_name": "...", "gpu_uuids": ["GPU-..."],
@@ -18,6 +20,8 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
      "supervisor": {"pid": 123, "create_time": 1790000000.12, "start_ticks": 456}}
 
   Where `cgroups` is empty, the attempt's processes are the descendants of the supervisor.
+
+Checkpoints lie in `<root>/checkpoints/`, see checkpoints.py.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -46,23 +51,35 @@ from clusters.backends.base import (
     NodeDescription,
     Observation,
     OutputFile,
+    Pause,
     Phase,
     Survey,
 )
-from clusters.backends.local import attempts, gpus, plan, supervisor, watch
+from clusters.backends.local import attempts, gpus, images, plan, supervisor, watch
+from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS
+from clusters.backends.local.oci import OciAway
 from clusters.backends.local.probe import Probe
 from clusters.backends.local.settings import LocalSettings
 
 START_WAIT_SECONDS = 2.0
 
 
-class LocalBackend(Backend):
-    """Runs attempts under supervisors of their own. Holds no state but a cached probe."""
+Discover = Callable[[Path, int], list[gpus.Gpu]]
 
-    def __init__(self, settings: LocalSettings) -> None:
+
+class LocalBackend(Backend, Pause):
+    """Runs attempts under supervisors of their own.
+
+    Holds no state but what it may forget: a probe, and the names of attempts that are over.
+    `discover` finds the machine's GPUs from the root folder and the number of virtual ones.
+    """
+
+    def __init__(self, settings: LocalSettings, discover: Discover = gpus.discover) -> None:
         self._settings = settings
+        self._discover = discover
         self._attempts = settings.root / "attempts"
         self._probe = Probe(settings)
+        self._over: set[str] = set()
         self._node = socket.gethostname()
 
     def submit(self, spec: LaunchSpec) -> Observation:
@@ -84,10 +101,12 @@ class LocalBackend(Backend):
                 return self._observe_one(folder) or self._start(spec, folder)
         except OSError as error:
             raise BackendUnavailable(f"The attempt could not be started: {error}") from error
+        except OciAway as error:
+            raise BackendUnavailable(str(error)) from error
 
     def _start(self, spec: LaunchSpec, folder: Path) -> Observation:
         root, count = self._settings.root, self._settings.virtual_gpus
-        found = gpus.discover(root, count) if spec.gpu_uuids else []
+        found = self._discover(root, count) if spec.gpu_uuids else []
         plan.prepare(spec, self._settings, folder, self._probe.capability(), found)
         _start_supervisor(folder)
         known = self._observe_one(folder)
@@ -100,13 +119,29 @@ class LocalBackend(Backend):
         """See Backend.observe. An attempt whose supervisor never began counts as absent."""
         taken_at = datetime.now(UTC)
         found = {}
-        for handle in handles:
-            name = handle.external_name
+        names = {handle.external_name for handle in handles}
+        for name in names:
             if plan.NAME.fullmatch(name):
                 observation = self._observe_one(self._attempts / name)
                 if observation is not None:
                     found[name] = observation
-        return Survey(taken_at, found)
+        return Survey(taken_at, found, self._strays(names))
+
+    def _strays(self, known: set[str]) -> tuple[str, ...]:
+        """Attempts that live, by their placement, and were not asked after."""
+        try:
+            there = os.listdir(self._attempts)  # noqa: PTH208 (one name each, and many)
+        except FileNotFoundError:
+            return ()
+        strays = []
+        for name in there:
+            if name in known or name in self._over:
+                continue
+            if (self._attempts / name / "placement.json").exists():
+                strays.append(name)
+            elif "ended_at" in (attempts.read_state(self._attempts / name) or {}):
+                self._over.add(name)
+        return tuple(strays)
 
     def _observe_one(self, folder: Path) -> Observation | None:
         try:
@@ -117,18 +152,29 @@ class LocalBackend(Backend):
     def stop(self, external_name: str, *, grace_seconds: int) -> None:
         """See Backend.stop. Unknown and ended attempts: nothing happens."""
         folder = self._folder(external_name)
-        if folder is None or "ended_at" in (attempts.read_state(folder) or {}):
+        if folder is None or self._has_ended(folder):
             return
         watch.replace_file(str(folder / "stop"), str(grace_seconds).encode(), durable=False)
-        try:
-            control = os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            # No supervisor listens yet, or no more: a coming one reads the file itself.
-            return
-        try:
-            os.write(control, b"\n")
-        finally:
-            os.close(control)
+        _wake(folder)
+
+    def pause(self, external_name: str) -> None:
+        """See Pause.pause. The supervisor does it within moments; observe says when it is done."""
+        folder = self._folder(external_name)
+        if folder is not None and not self._has_ended(folder):
+            (folder / "pause").touch(mode=0o600)
+            _wake(folder)
+
+    def resume(self, external_name: str) -> None:
+        """See Pause.resume. The supervisor does it within moments; observe says when."""
+        folder = self._folder(external_name)
+        if folder is not None:
+            (folder / "pause").unlink(missing_ok=True)
+            _wake(folder)
+
+    def _has_ended(self, folder: Path) -> bool:
+        """Also ends what has lost its supervisor."""
+        known = self._observe_one(folder)
+        return known is not None and known.phase is Phase.ENDED
 
     def read_log(self, external_name: str, *, offset: int, limit: int) -> LogChunk:
         """See Backend.read_log. An unknown attempt has an empty log that is not complete."""
@@ -140,29 +186,58 @@ class LocalBackend(Backend):
         return files.read_log(folder / "log", offset=offset, limit=limit, ended=ended)
 
     def list_files(self, external_name: str) -> Sequence[OutputFile]:
-        """See Backend.list_files; at most files.MAX_LISTED."""
+        """See Backend.list_files; at most files.MAX_LISTED of each of home and checkpoints."""
         folder = self._folder(external_name)
-        return files.list_files(folder / "home") if folder else []
+        if folder is None:
+            return []
+        kept = attempts.checkpoints_of(folder)
+        saved = files.list_files(kept) if kept else []
+        prefixed = [replace(file, path=f"{CHECKPOINTS}/{file.path}") for file in saved]
+        return sorted([*files.list_files(folder / "home"), *prefixed], key=lambda file: file.path)
 
     def open_file(self, external_name: str, path: str) -> BinaryIO:
         """See Backend.open_file."""
         folder = self._folder(external_name)
         if folder is None:
             raise FileNotFoundError(path)
+        first, _, rest = path.partition("/")
+        if first == CHECKPOINTS:
+            kept = attempts.checkpoints_of(folder)
+            if kept is None:
+                raise FileNotFoundError(path)
+            return files.open_file(kept, rest)
         return files.open_file(folder / "home", path)
 
     def inventory(self, options: Mapping[str, str]) -> Sequence[NodeDescription]:
         """This machine as one node. Raises BackendUnavailable when the GPU driver fails."""
-        found = gpus.discover(self._settings.root, self._settings.virtual_gpus)
+        found = self._discover(self._settings.root, self._settings.virtual_gpus)
         return [NodeDescription(self._node, tuple(gpu.description for gpu in found))]
 
     def health(self, options: Mapping[str, str]) -> Health:
-        """See Backend.health; the sandbox is tried at most once a minute."""
-        return self._probe.health()
+        """See Backend.health; the sandbox is tried at most once a minute.
+
+        An engine for images that is away is named, and does not keep other work from starting.
+        """
+        health = self._probe.health()
+        problem = images.problem(self._settings)
+        return replace(health, detail=f"{health.detail} {problem}".strip()) if problem else health
 
     def _folder(self, external_name: str) -> Path | None:
         folder = self._attempts / external_name
         return folder if plan.NAME.fullmatch(external_name) and folder.is_dir() else None
+
+
+def _wake(folder: Path) -> None:
+    """Tell the supervisor to look at its request files again."""
+    try:
+        control = os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        # No supervisor listens yet, or no more: a coming one reads the files itself.
+        return
+    try:
+        os.write(control, b"\n")
+    finally:
+        os.close(control)
 
 
 def _start_supervisor(folder: Path) -> None:

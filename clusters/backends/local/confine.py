@@ -22,6 +22,8 @@ STATUS_FD = 4
 """bwrap's --json-status-fd."""
 ARGS_FD = 5
 """bwrap's --args, so that a user's environment never shows in the host's process list."""
+SECCOMP_FD = 6
+"""bwrap's --seccomp."""
 
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
@@ -45,22 +47,29 @@ def become_sandbox(plan: dict[str, Any], output: int, start: int, status: int) -
 
 
 def _arrange_fds(plan: dict[str, Any], output: int, start: int, status: int) -> None:
-    """0 to 2, then the three agreed numbers; all else is close-on-exec already."""
-    args = os.memfd_create("bwrap-args", os.MFD_CLOEXEC)
-    os.write(args, b"".join(arg.encode() + b"\0" for arg in plan["bwrap_args"]))
-    os.lseek(args, 0, os.SEEK_SET)
+    """0 to 2, then the four agreed numbers; all else is close-on-exec already."""
+    args = _memory_file(b"".join(arg.encode() + b"\0" for arg in plan["bwrap_args"]))
+    seccomp = _memory_file(bytes.fromhex(plan["seccomp"]))
     null = os.open("/dev/null", os.O_RDONLY)
     import fcntl
 
     high = [
-        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (null, output, start, status, args)
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
+        for fd in (null, output, start, status, args, seccomp)
     ]
     for source, target in zip(
         (high[0], high[1], high[1], *high[2:]),
-        (0, 1, 2, START_FD, STATUS_FD, ARGS_FD),
+        (0, 1, 2, START_FD, STATUS_FD, ARGS_FD, SECCOMP_FD),
         strict=True,
     ):
         os.dup2(source, target, inheritable=True)
+
+
+def _memory_file(data: bytes) -> int:
+    fd = os.memfd_create("bwrap", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _prepare(plan: dict[str, Any], parent: int) -> None:

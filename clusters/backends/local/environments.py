@@ -1,13 +1,18 @@
-"""Environments: read-only prefixes with their own Python that an attempt may run in."""
+"""Environments: what an attempt may run in.
+
+`<folder>/<slug>/` is a read-only prefix with its own Python, for bubblewrap. `<folder>/<slug>.toml`
+names an OCI image, for docker or podman; all that it holds is `image = "name:tag"`.
+"""
 
 from __future__ import annotations
 
 import re
 import stat
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.backends.base import LaunchRefused
+from clusters.backends.base import EndReason, LaunchRefused
 
 INSIDE = Path("/opt/environments")
 SYSTEM_SLUGS = ("", "system")
@@ -17,10 +22,14 @@ SYSTEM_ROOTS = ("/usr", "/bin", "/lib", "/lib64", "/sbin")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What to show of an environment: host folder -> path inside; `prefix` as seen inside."""
+    """What to show of an environment: host folder -> path inside; `prefix` as seen inside.
+
+    `image` is the OCI image that it is instead, "" where it is none.
+    """
 
     prefix: Path | None
     binds: tuple[tuple[Path, Path], ...]
+    image: str = ""
 
 
 SYSTEM = Environment(prefix=None, binds=())
@@ -29,22 +38,46 @@ SYSTEM = Environment(prefix=None, binds=())
 def resolve(environments: Path, slug: str) -> Environment:
     """The environment `slug` below the folder `environments`; "" and "system" are the bare system.
 
-    Raises LaunchRefused when there is none of that name or it has no working `bin/python`.
+    Raises LaunchRefused (IMAGE_MISSING) when there is none of that name or it is broken.
     """
     if slug in SYSTEM_SLUGS:
         return SYSTEM
     prefix = environments / slug
-    if not SLUG.fullmatch(slug) or not prefix.is_dir():
-        raise LaunchRefused(f"There is no environment {slug!r}.")
+    if not SLUG.fullmatch(slug):
+        raise _missing(f"There is no environment {slug!r}.")
+    if not prefix.is_dir():
+        return Environment(None, (), image=_image(environments / f"{slug}.toml", slug))
     try:
         mode = (prefix / "bin" / "python").stat().st_mode
     except OSError:
         mode = 0
     if not stat.S_ISREG(mode):
-        raise LaunchRefused(f"The environment {slug!r} is broken: it has no bin/python.")
+        raise _missing(f"The environment {slug!r} is broken: it has no bin/python.")
     inside = INSIDE / slug
     bases = tuple((path, path) for path in _base_prefixes(prefix))
     return Environment(prefix=inside, binds=((prefix.resolve(), inside), *bases))
+
+
+def has_images(environments: Path) -> bool:
+    """Whether any environment is an OCI image."""
+    return any(environments.glob("*.toml"))
+
+
+def _image(description: Path, slug: str) -> str:
+    try:
+        document = tomllib.loads(description.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(f"There is no environment {slug!r}.") from None
+    except (OSError, ValueError) as error:
+        raise _missing(f"The environment {slug!r} cannot be read: {error}") from error
+    image = document.get("image")
+    if set(document) != {"image"} or not isinstance(image, str) or not image.strip():
+        raise _missing(f'{description.name} must hold one line, image = "name:tag".')
+    return image.strip()
+
+
+def _missing(words: str) -> LaunchRefused:
+    return LaunchRefused(words, reason=EndReason.IMAGE_MISSING)
 
 
 def _base_prefixes(prefix: Path) -> list[Path]:

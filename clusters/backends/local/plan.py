@@ -11,14 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from clusters.backends.base import LaunchRefused, LaunchSpec
-from clusters.backends.local import cgroups, environments, sandbox, watch
+from clusters.backends.local import (
+    cgroups,
+    checkpoints,
+    container_plan,
+    container_seccomp,
+    environ,
+    environments,
+    images,
+    sandbox,
+    seccomp,
+    watch,
+)
 from clusters.backends.local.environments import Environment
 from clusters.backends.local.gpus import SHARED_DEVICES, Gpu
 from clusters.backends.local.probe import Capability
 from clusters.backends.local.settings import LocalSettings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-OURS = re.compile(r"FASTGPU_.*|CUDA_VISIBLE_DEVICES|NVIDIA_.*")
 MAX_ENV_BYTES = 1 << 20
 MAX_ENV_VALUE_BYTES = 120_000
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -30,6 +40,8 @@ def validate(spec: LaunchSpec) -> None:
         raise LaunchRefused(f"{spec.external_name!r} cannot name an attempt.")
     if not spec.command.strip() or "\0" in spec.command:
         raise LaunchRefused("The command is empty or holds a NUL byte.")
+    if spec.nodes > 1:
+        raise LaunchRefused("This pool is one machine: it runs nothing on several nodes.")
     if spec.team_number <= 0:
         raise LaunchRefused("The team's number must be positive.")
     total = 0
@@ -48,28 +60,45 @@ def prepare(
 ) -> None:
     """Fill the attempt's folder; may be repeated after a crash, with the same result.
 
-    Raises LaunchRefused for an unknown environment or GPU, OSError when the disk says no.
+    Raises LaunchRefused for an unknown environment, image or GPU, OSError when the disk says no,
+    oci.OciAway when the environment is an image and its engine does not answer.
     """
     environment = environments.resolve(settings.environments, spec.environment)
     chosen = _chosen(spec, gpus)
+    image = images.find(settings, environment.image) if environment.image else None
     # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
-    separate = os.geteuid() == 0 and capability.bwrap is not None
+    separate = os.geteuid() == 0 and (capability.bwrap is not None or image is not None)
     uid = settings.uid_base + spec.team_number if separate else None
     tag = hashlib.sha256(str(settings.root.resolve()).encode()).hexdigest()[:8]
-    groups = cgroups.create(f"{tag}-{spec.external_name}", spec.limits)
+    kept = checkpoints.make(settings.root, spec, uid)
+    nodes = _nodes(chosen)
+    # A container's cgroups are its engine's to make.
+    groups = {} if image else cgroups.create(f"{tag}-{spec.external_name}", spec.limits, nodes)
     if (folder / "spec.json").exists():
         # Written last. A supervisor may be reading all this by now: leave it be.
         return
-    _write_inside(spec, folder, uid, _ulimits(spec, groups), sandboxed=capability.bwrap is not None)
-    home = folder / "home"
-    home.mkdir(mode=0o700, exist_ok=True)
-    if uid is not None:
-        os.chown(home, uid, uid)
-    plan = _command(spec, folder, environment, capability, chosen) | {
+    sandboxed = capability.bwrap is not None
+    if image:
+        start = container_plan.start_script(spec.limits.disk_bytes)
+    else:
+        shown = sandbox.INSIDE if sandboxed else shlex.quote(str(folder / "inside"))
+        start = sandbox.start_script(inside=shown, ulimits=_ulimits(spec, groups))
+    _write_inside(spec, folder, uid, start)
+    _make_home(folder / "home", uid)
+    if image and uid is not None:
+        profile = folder / "seccomp.json" if image.is_podmans else None
+        if profile:
+            container_seccomp.write(profile)
+        place = container_plan.Place(folder, kept, uid, tag, profile)
+        how = _container(spec, settings, place, image.id, chosen)
+    else:
+        how = _command(spec, folder, kept, environment, capability, nodes)
+    plan = how | {
         "external_name": spec.external_name,
         "gpu_uuids": list(spec.gpu_uuids),
         "uid": uid,
         "cgroups": groups,
+        "checkpoints": str(kept),
         "time_limit_seconds": spec.time_limit_seconds,
         "grace_seconds": spec.grace_seconds,
         "memory_bytes": spec.limits.memory_bytes,
@@ -77,6 +106,15 @@ def prepare(
         "log_bytes": spec.limits.log_bytes,
     }
     watch.replace_file(str(folder / "spec.json"), json.dumps(plan).encode(), durable=False)
+
+
+def _make_home(home: Path, uid: int | None) -> None:
+    home.mkdir(mode=0o700, exist_ok=True)
+    # Where the checkpoints are mounted. It stays empty and the portal's: nothing of the
+    # attempt's can take its place.
+    (home / checkpoints.FOLDER).mkdir(mode=0o755, exist_ok=True)
+    if uid is not None:
+        os.chown(home, uid, uid)
 
 
 def _chosen(spec: LaunchSpec, gpus: list[Gpu]) -> list[Gpu]:
@@ -87,34 +125,69 @@ def _chosen(spec: LaunchSpec, gpus: list[Gpu]) -> list[Gpu]:
     return [by_uuid[uuid] for uuid in spec.gpu_uuids]
 
 
+def _nodes(chosen: list[Gpu]) -> list[Path]:
+    """Device nodes that give access to these GPUs and no other."""
+    devices = [gpu.device for gpu in chosen if gpu.device]
+    return [*devices, *map(Path, SHARED_DEVICES)] if devices else []
+
+
+def _container(
+    spec: LaunchSpec,
+    settings: LocalSettings,
+    place: container_plan.Place,
+    image: str,
+    chosen: list[Gpu],
+) -> dict[str, Any]:
+    """What to ask the Docker API for. PATH stays the image's own."""
+    env = environ.variables(spec, base={}, home=sandbox.HOME, checkpoints=sandbox.CHECKPOINTS)
+    return {
+        "runtime": "oci",
+        "sandboxed": True,
+        "oci_socket": settings.oci_socket,
+        "oci_body": container_plan.body(spec, place, image, env, chosen),
+    }
+
+
 def _command(
     spec: LaunchSpec,
     folder: Path,
+    kept: Path,
     environment: Environment,
     capability: Capability,
-    chosen: list[Gpu],
+    nodes: list[Path],
 ) -> dict[str, Any]:
     """argv and bwrap's options, or a bare shell where the operator allowed that."""
     bare_env = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
+    how: dict[str, Any] = {"runtime": "bubblewrap", "sandboxed": True, "seccomp": ""}
     if capability.bwrap is None:
         prefix = environment.binds[0][0] if environment.prefix else None
-        env = _environment(spec, str(folder / "home"), prefix)
+        env = environ.variables(
+            spec, base=_base(prefix), home=str(folder / "home"), checkpoints=str(kept)
+        )
         argv = ["/bin/sh", str(folder / "inside" / "start")]
-        return {"sandboxed": False, "stage": None, "argv": argv, "bwrap_args": [], "exec_env": env}
-    devices = [gpu.device for gpu in chosen if gpu.device]
+        bare = {"sandboxed": False, "stage": None, "argv": argv, "bwrap_args": [], "exec_env": env}
+        return how | bare
+    program = seccomp.program()
     view = sandbox.View(
         bwrap=capability.bwrap,
         folder=folder,
+        checkpoints=kept,
         binds=environment.binds,
-        devices=[*devices, *(Path(path) for path in SHARED_DEVICES)] if devices else [],
+        devices=nodes,
         network=spec.network,
-        env=_environment(spec, sandbox.HOME, environment.prefix),
+        env=environ.variables(
+            spec,
+            base=_base(environment.prefix),
+            home=sandbox.HOME,
+            checkpoints=sandbox.CHECKPOINTS,
+        ),
         memory_bytes=spec.limits.memory_bytes,
         disable_userns=capability.disable_userns,
+        seccomp=bool(program),
         staged=os.geteuid() == 0,
     )
-    return {
-        "sandboxed": True,
+    return how | {
+        "seccomp": program.hex(),
         "stage": sandbox.stage(view),
         "argv": sandbox.argv(view),
         "bwrap_args": sandbox.options(view),
@@ -122,52 +195,30 @@ def _command(
     }
 
 
-def _environment(spec: LaunchSpec, home: str, prefix: Path | None) -> dict[str, str]:
-    """What the command finds set. The user's values win except over who it is and its GPUs."""
-    uuids = ",".join(spec.gpu_uuids)
-    env = {
-        "PATH": f"{prefix}/bin:{SYSTEM_PATH}" if prefix else SYSTEM_PATH,
-        "HOME": home,
-        "USER": "run",
-        "LOGNAME": "run",
-        "SHELL": "/bin/bash",
-        "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(max(1, int(spec.limits.cpu_cores))),
-    }
-    if prefix:
-        env["VIRTUAL_ENV"] = str(prefix)
-    env |= {key: value for key, value in spec.env.items() if not OURS.fullmatch(key)}
-    return env | {
-        "FASTGPU_RUN_ID": spec.run_id,
-        "FASTGPU_ATTEMPT": str(spec.attempt_number),
-        "FASTGPU_GPU_UUIDS": uuids,
-        "FASTGPU_GPU_COUNT": str(len(spec.gpu_uuids)),
-        "CUDA_VISIBLE_DEVICES": uuids,
-    }
+def _base(prefix: Path | None) -> dict[str, str]:
+    if prefix is None:
+        return {"PATH": SYSTEM_PATH}
+    return {"PATH": f"{prefix}/bin:{SYSTEM_PATH}", "VIRTUAL_ENV": str(prefix)}
 
 
 def _ulimits(spec: LaunchSpec, groups: dict[str, str]) -> list[str]:
     """rlimits in place of the cgroups that could not be had."""
     out = []
-    if not {"memory", "unified"} & set(groups):
+    held = cgroups.enforced(groups)
+    if "memory" not in held:
         out.append(f"-v {spec.limits.memory_bytes // 1024}")
-    if not {"pids", "unified"} & set(groups) and os.geteuid() != 0:
+    if "pids" not in held and os.geteuid() != 0:
         # In the sandbox's own user namespace this counts its processes only.
         out.append(f"-u {spec.limits.pids}")
     return out
 
 
-def _write_inside(
-    spec: LaunchSpec, folder: Path, uid: int | None, ulimits: list[str], *, sandboxed: bool
-) -> None:
+def _write_inside(spec: LaunchSpec, folder: Path, uid: int | None, start: str) -> None:
     inside = folder / "inside"
     inside.mkdir(exist_ok=True)
     inside.chmod(0o755)
-    shown = sandbox.INSIDE if sandboxed else shlex.quote(str(inside))
     contents = sandbox.identity_files(os.getuid() if uid is None else uid) | {
-        "start": sandbox.start_script(inside=shown, ulimits=ulimits),
+        "start": start,
         "command": spec.command,
     }
     for name, text in contents.items():

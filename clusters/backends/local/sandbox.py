@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.backends.local.confine import ARGS_FD, START_FD, STATUS_FD
+from clusters.backends.local.confine import ARGS_FD, SECCOMP_FD, START_FD, STATUS_FD
 
 HOME = "/home/run"
+CHECKPOINTS = f"{HOME}/checkpoints"
 INSIDE = "/run/fastgpu"
 STAGE_POINTS = ("/mnt", "/media", "/srv", "/opt")
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -27,12 +28,14 @@ class View:
 
     bwrap: Path
     folder: Path
+    checkpoints: Path
     binds: Sequence[tuple[Path, Path]]
     devices: Sequence[Path]
     network: bool
     env: Mapping[str, str]
     memory_bytes: int
     disable_userns: bool
+    seccomp: bool
     staged: bool
 
 
@@ -40,7 +43,8 @@ def stage(view: View) -> dict[str, object] | None:
     """Where the supervisor mounts what the team's uid could not reach by path; None: not needed."""
     if not view.staged:
         return None
-    sources = [view.folder / "home", view.folder / "inside", *(host for host, _ in view.binds)]
+    ours = [view.folder / "home", view.folder / "inside", view.checkpoints]
+    sources = [*ours, *(host for host, _ in view.binds)]
     return {
         "point": _stage_point(),
         "binds": [[str(source), str(index)] for index, source in enumerate(sources)],
@@ -62,21 +66,22 @@ def options(view: View) -> list[str]:
     point = _stage_point() if view.staged else ""
     home = f"{point}/0" if point else str(view.folder / "home")
     inside = f"{point}/1" if point else str(view.folder / "inside")
+    checkpoints = f"{point}/2" if point else str(view.checkpoints)
     out = [*_namespaces(view), *_environment(view.env), *_system()]
     out += ["--proc", "/proc", "--dev", "/dev"]
     for device in view.devices:
-        out += ["--dev-bind-try", str(device), str(device)]
+        out += ["--dev-bind-try", str(device), f"/dev/{device.name}"]
     out += ["--size", str(view.memory_bytes // 2), "--tmpfs", "/dev/shm"]  # noqa: S108
     out += ["--size", str(view.memory_bytes // 4), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
     out += ["--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run"]  # noqa: S108
     for index, (host, target) in enumerate(view.binds):
-        out += ["--ro-bind", f"{point}/{index + 2}" if point else str(host), str(target)]
+        out += ["--ro-bind", f"{point}/{index + 3}" if point else str(host), str(target)]
     out += ["--ro-bind", inside, INSIDE]
     for name in SYNTHESIZED:
         out += ["--ro-bind", f"{inside}/{name}", f"/etc/{name}"]
     if view.network:
         out += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
-    out += ["--bind", home, HOME, "--chdir", HOME]
+    out += ["--bind", home, HOME, "--bind", checkpoints, CHECKPOINTS, "--chdir", HOME]
     return [*out, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
@@ -89,6 +94,8 @@ def _namespaces(view: View) -> list[str]:
         out.append("--unshare-net")
     if view.disable_userns:
         out.append("--disable-userns")
+    if view.seccomp:
+        out += ["--seccomp", str(SECCOMP_FD)]
     return out
 
 

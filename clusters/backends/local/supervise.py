@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from clusters.backends.local import confine, watch
+from clusters.backends.local import confine, freezer, watch
 from clusters.backends.local.inner import Inner
 from clusters.backends.local.joblog import JobLog
 
@@ -29,10 +29,15 @@ F_SETPIPE_SZ = 1031
 
 
 class Supervisor:
-    """One attempt from its start to its end; all paths are relative to the attempt folder."""
+    """One attempt from its start to its end; all paths are relative to the attempt folder.
+
+    The time limit is wall-clock time since the command began, and time on hold counts too: the
+    GPUs and the memory stay taken. A stop and the time limit let what is on hold go on first.
+    """
 
     def __init__(self, plan: dict[str, Any], notify_fd: int | None) -> None:
         self.plan = plan
+        self.cgroups: dict[str, str] = plan["cgroups"]
         self.notify_fd = notify_fd
         self.handlers: dict[int, Callable[[], None]] = {}
         self.poller = select.poll()
@@ -56,7 +61,7 @@ class Supervisor:
         self.watch_control()
         if not self.reason:
             self.launch()
-            while self.exit_status is None:
+            while self.child and self.exit_status is None:
                 for fd, _ in self.poller.poll(self.wait_ms()):
                     if fd in self.handlers:
                         self.handlers[fd]()
@@ -93,7 +98,7 @@ class Supervisor:
             self.poller.unregister(fd)
 
     def watch_control(self) -> None:
-        """Listen for stop requests: the file `stop` is the request, the FIFO only wakes us."""
+        """Listen for requests: the files `stop` and `pause` say what, the FIFO only wakes us."""
         if not os.path.exists("control"):
             os.mkfifo("control", 0o600)
         self.control_fd = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -103,6 +108,22 @@ class Supervisor:
     def on_control(self) -> None:
         os.read(self.control_fd, 4096)
         self.heed_stop()
+        self.heed_pause()
+
+    def heed_pause(self) -> None:
+        """Hold the attempt, or let it go on, as the file `pause` says."""
+        wanted = os.path.exists("pause")
+        running = self.inner is not None and "started_at" in self.state and not self.reason
+        if running and wanted != self.state.get("paused", False):
+            self.set_paused(wanted)
+
+    def set_paused(self, paused: bool) -> None:  # noqa: FBT001 (a setter)
+        """Freeze or thaw, and say so in the state."""
+        if self.inner is not None:
+            change = freezer.freeze if paused else freezer.thaw
+            change(self.cgroups, self.inner.pid)
+        self.state["paused"] = paused
+        self.save(durable=False)
 
     def heed_stop(self) -> None:
         try:
@@ -132,12 +153,17 @@ class Supervisor:
             return
         # bwrap wrote it before it let the command begin.
         self.on_status()
+        self.begin()
+
+    def begin(self) -> None:
+        """The command begins now."""
         now = time.time()
         self.state["started_at"] = now
         self.state["inner_pid"] = self.inner.pid if self.inner else None
         self.time_up = time.monotonic() + self.plan["time_limit_seconds"]
         self.save(durable=False)
         self.notify()
+        self.heed_pause()
 
     def notify(self) -> None:
         """Tell the process that submitted; it may be gone, which is no matter of ours."""
@@ -209,14 +235,22 @@ class Supervisor:
             return
         held = watch.unlinked_bytes(self.inner.pid, "home") if self.inner else 0
         limit = self.plan["disk_bytes"]
-        if held + watch.usage_bytes("home", limit) >= limit:
+        if held + self.usage_bytes() >= limit:
             self.end("disk_full", f"used its whole disk space of {limit} bytes", 0)
+
+    def usage_bytes(self) -> int:
+        """Disk space taken by home and checkpoints, counted until it reaches the limit."""
+        limit = self.plan["disk_bytes"]
+        used = watch.usage_bytes("home", limit)
+        return used + watch.usage_bytes(self.plan["checkpoints"], limit - used)
 
     def end(self, reason: str, detail: str, grace: float) -> None:
         """Begin to end the attempt: SIGTERM inside now, SIGKILL after `grace` seconds."""
         if self.exit_status is not None:
             return
         now = time.monotonic()
+        if self.state.get("paused"):
+            self.set_paused(False)
         if self.reason:
             self.kill_at = min(self.kill_at, now + grace)
         else:
@@ -236,7 +270,7 @@ class Supervisor:
 
     def drain(self) -> None:
         """Take what the dead left in the pipes."""
-        watch.empty_cgroups(self.plan["cgroups"])
+        watch.empty_cgroups(self.cgroups)
         self.on_start()
         while self.output_fd in self.handlers:
             data = self.read(self.output_fd, CHUNK_BYTES)
@@ -255,11 +289,15 @@ class Supervisor:
             if not self.reason:
                 self.reason, self.detail = self.judge(code)
         ended = max(time.time(), self.state.get("started_at", 0.0))
-        self.state.update(ended_at=ended, reason=self.reason, detail=self.detail)
+        self.state.update(ended_at=ended, reason=self.reason, detail=self.detail, paused=False)
         os.unlink("placement.json")
         self.save(durable=True)
         self.notify()
-        watch.remove_cgroups(self.plan["cgroups"])
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what the kernel still has of the attempt."""
+        watch.remove_cgroups(self.cgroups)
 
     def judge(self, code: int) -> tuple[str, str]:
         """Reason and detail of an end that was not ours, by exit code and counters."""
@@ -269,14 +307,18 @@ class Supervisor:
             return "start_failed", tail or f"the sandbox ended at once with status {code}"
         if code == 0:
             return "completed", self.log.problem
-        if watch.oom_kills(self.plan["cgroups"]):
+        if self.oom_kills():
             limit = self.plan["memory_bytes"]
             return "out_of_memory", f"used its whole memory of {limit} bytes"
         disk = self.plan["disk_bytes"]
-        if watch.usage_bytes("home", disk) >= disk:
+        if self.usage_bytes() >= disk:
             return "disk_full", f"used its whole disk space of {disk} bytes"
         number = self.state["signal"]
         return "user_error", f"killed by signal {number}" if number else f"exit code {code}"
+
+    def oom_kills(self) -> int:
+        """How often the kernel killed here for want of memory."""
+        return watch.oom_kills(self.cgroups)
 
     def save(self, *, durable: bool) -> None:
         """Replace state.json as a whole; `durable` also against a power cut."""
@@ -287,7 +329,7 @@ class Supervisor:
         placement = {
             "external_name": self.plan["external_name"],
             "gpu_uuids": self.plan["gpu_uuids"],
-            "cgroups": self.plan["cgroups"],
+            "cgroups": self.cgroups,
             "supervisor": self.state["supervisor"],
         }
         watch.replace_file("placement.json", json.dumps(placement).encode(), durable=False)
@@ -297,4 +339,10 @@ def run_here(notify_fd: int | None) -> None:
     """Run the attempt of the current folder to its end."""
     with open("spec.json", "rb") as file:
         plan = json.load(file)
-    Supervisor(plan, notify_fd).run()
+    if plan["runtime"] == "oci":
+        # Its imports are not for bubblewrap's start to pay.
+        from clusters.backends.local.container import ContainerSupervisor
+
+        ContainerSupervisor(plan, notify_fd).run()
+    else:
+        Supervisor(plan, notify_fd).run()

@@ -119,8 +119,25 @@ def oom_kills(cgroups: Mapping[str, str]) -> int:
     return 0
 
 
+def set_frozen(cgroups: Mapping[str, str], *, frozen: bool) -> bool:
+    """Freeze or thaw by v1's freezer or v2's cgroup.freeze; False where there is neither."""
+    if "freezer" in cgroups:
+        path, word = f"{cgroups['freezer']}/freezer.state", "FROZEN" if frozen else "THAWED"
+    elif "unified" in cgroups:
+        path, word = f"{cgroups['unified']}/cgroup.freeze", "1" if frozen else "0"
+    else:
+        return False
+    if not os.path.exists(path):
+        return False
+    with open(path, "w", encoding="ascii") as file:
+        file.write(word)
+    return True
+
+
 def empty_cgroups(cgroups: Mapping[str, str], seconds: float = 5.0) -> None:
     """Kill whatever is left in the cgroups, until nothing is or `seconds` have passed."""
+    # What is frozen by v1 dies only when it thaws.
+    set_frozen(cgroups, frozen=False)
     deadline = time.monotonic() + seconds
     for path in cgroups.values():
         while True:

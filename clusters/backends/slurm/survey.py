@@ -27,6 +27,10 @@ SUBMIT_SETTLE_SECONDS = 2.0
 SAME_JOB_SECONDS = 120.0
 """A job of ours under another name (its user may rename it) was submitted this close to then."""
 PREFIX = "fg-"
+LAUNCH_SECONDS = 5.0
+"""A job Slurm calls running counts so once its wrapper has begun, or after this long: a node may
+yet refuse it, and nobody pays for that."""
+RELEASE_SECONDS = 10.0
 MAX_KEPT = 50_000
 UNKNOWN_LIMIT = 1 << 40
 
@@ -62,6 +66,7 @@ class Watch:
         self._records: dict[str, Record] = {}
         self._started: dict[str, Facts] = {}
         self._settling: dict[str, float] = {}
+        self._released: dict[str, float] = {}
 
     # ---- the queue ----
 
@@ -130,9 +135,11 @@ class Watch:
         row = self.row_of(record, look)
         if row is not None and row.restarts == record.restart and row.phase is not Phase.ENDED:
             self._settling.pop(record.name, None)
-            if record.restart > 0 and row.reason == "BeginTime":
-                self._let_start(row, look)
-            return verdict.alive(record, row, self._facts(record, row))
+            self._let_start(record, row, look)
+            facts = self._facts(record, row)
+            if facts.started is None and _is_being_launched(row, look):
+                return verdict.launching(record, row)
+            return verdict.alive(record, row, facts)
         if row is not None and row.restarts < record.restart:
             # Slurm has yet to count the restart we were told of.
             return None
@@ -228,14 +235,22 @@ class Watch:
                 return row
         return None
 
-    def _let_start(self, row: Row, look: Look) -> None:
+    def _let_start(self, record: Record, row: Row, look: Look) -> None:
         """Let a job that was put back start at once.
 
-        Slurm makes it wait two minutes from when its last node is clean, whatever was said before.
+        Slurm makes it wait two minutes from when its last node is clean, whatever was said before,
+        and holds for good what a node refused, as one does on which the job still runs.
         """
-        if row.job_id not in look.nudged:
-            look.nudged.add(row.job_id)
+        if row.job_id in look.nudged or row.phase is not Phase.PENDING:
+            return
+        look.nudged.add(row.job_id)
+        if record.restart > 0 and row.reason == "BeginTime":
             self._tools.run("scontrol", "update", f"JobId={row.job_id}", "StartTime=now")
+        elif row.reason.replace(" ", "_") == "launch_failed_requeued_held":
+            now = time.monotonic()
+            if now - self._released.get(row.job_id, -RELEASE_SECONDS) >= RELEASE_SECONDS:
+                self._released[row.job_id] = now
+                self._tools.run("scontrol", "release", row.job_id)
 
     # ---- what should not be there ----
 
@@ -274,6 +289,12 @@ class Watch:
                 # Work of a team that went past the portal: nobody pays for it.
                 found.add(f"slurm-job-{row.job_id}")
         return found
+
+
+def _is_being_launched(row: Row, look: Look) -> bool:
+    if row.phase is not Phase.RUNNING or row.started is None:
+        return False
+    return look.taken_at - row.started < LAUNCH_SECONDS
 
 
 def _indexed(taken_at: float, rows: list[Row]) -> Look:

@@ -16,9 +16,11 @@ SLACK_SECONDS = 5.0
 wrapper runs as the team's user, who could otherwise choose what to pay for."""
 EARLY_SECONDS = 5.0
 """A job that ended this soon without a sign of the wrapper was never really started."""
+STARTED_BEFORE = 73
+SIGNALLED = 128
 OWN_STATUSES = {
     70: "the files of the attempt could not be read on the node",
-    73: "this start of the attempt had been made before",
+    STARTED_BEFORE: "this start of the attempt had been made before",
     74: "the shared folder could not be written on the node",
     127: "a program the wrapper needs is missing on the node",
 }
@@ -45,6 +47,11 @@ def alive(record: Record, row: Row, facts: Facts) -> Observation:
         wait=wait_for(row.reason) if pending else None,
         is_paused=row.state == "SUSPENDED",
     )
+
+
+def launching(record: Record, row: Row) -> Observation:
+    """A job whose node has been told to start it."""
+    return Observation(record.name, Phase.PENDING, engine_id=_engine_id(row))
 
 
 def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
@@ -124,6 +131,8 @@ def _reason(
         return reason
     if _was_stopped(evidence.stop, over):
         return EndReason.STOPPED
+    if row.state == "FAILED" and _was_started_again(row, evidence.facts):
+        return _end_of_first_start(evidence.facts)
     if row.state == "FAILED" and _never_began(row, evidence.facts):
         return EndReason.START_FAILED
     ran_for = over - started if over and started else 0.0
@@ -134,6 +143,21 @@ def _reason(
 
 def _was_stopped(stop: StopRequest | None, over: float | None) -> bool:
     return stop is not None and (over is None or stop.at <= over + 1.0)
+
+
+def _was_started_again(row: Row, facts: Facts) -> bool:
+    """A controller that died forgot that it had started the job, and a node started it anew.
+
+    The wrapper refused that; how the first start ended is what the first start wrote, if anything.
+    """
+    code = row.status >> 8 & 0xFF
+    return code == STARTED_BEFORE and facts.started is not None and facts.code != STARTED_BEFORE
+
+
+def _end_of_first_start(facts: Facts) -> EndReason:
+    if facts.code is None or facts.code > SIGNALLED:
+        return EndReason.NODE_LOST
+    return EndReason.USER_ERROR if facts.code else EndReason.COMPLETED
 
 
 def _never_began(row: Row, facts: Facts) -> bool:
@@ -157,6 +181,8 @@ def _is_near(said: float | None, known: float | None) -> bool:
 
 def _code(row: Row, facts: Facts) -> int | None:
     """The command's exit code as a shell says it: 128 and the signal where one ended it."""
+    if _was_started_again(row, facts):
+        return facts.code
     signal, code = row.status & 0x7F, row.status >> 8 & 0xFF
     if facts.code is not None and (signal or code in (facts.code, 0)):
         return facts.code
@@ -171,6 +197,8 @@ def _detail(row: Row, evidence: Evidence, reason: EndReason) -> str:
     if row.state == "CANCELLED" and evidence.stop is None:
         by = evidence.account.cancelled_by if evidence.account else row.cancelled_by
         return f"Cancelled in Slurm by {_user(by)}." if by else "Cancelled in Slurm."
+    if reason is EndReason.NODE_LOST and row.state == "FAILED":
+        return "Slurm's controller forgot that it ran."
     if row.state in ("NODE_FAIL", "BOOT_FAIL"):
         return f"Slurm lost the node {row.node}."
     if row.state in ("DEADLINE", "TIMEOUT"):

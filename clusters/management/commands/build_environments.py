@@ -70,6 +70,7 @@ class Command(BaseCommand):
                 str(lock),
             ]
         )
+        _readdress(fresh)
         (fresh / STAMP).write_text(digest)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
@@ -92,3 +93,15 @@ class Command(BaseCommand):
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise CommandError(f"{' '.join(command[:4])} failed:\n{done.stderr[-2000:]}")
+
+
+def _readdress(prefix: Path) -> None:
+    """Let scripts find their interpreter by PATH: a sandbox shows them at another place."""
+    own = f"#!{prefix / 'bin'}/python".encode()
+    for script in (prefix / "bin").iterdir():
+        if script.is_symlink() or not script.is_file():
+            continue
+        text = script.read_bytes()
+        if text.startswith(own):
+            _, newline, rest = text.partition(b"\n")
+            script.write_bytes(b"#!/usr/bin/env python3" + newline + rest)

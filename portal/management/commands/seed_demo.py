@@ -81,7 +81,7 @@ def seed_pool() -> Pool:
     is_virtual = all(gpu.is_virtual for gpu in gpus)
     cores = os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    pool, _ = Pool.objects.update_or_create(
+    pool, _ = Pool.objects.get_or_create(
         slug="a100",
         defaults={
             "name": "A100 (virtual)" if is_virtual else "A100",

@@ -12,18 +12,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clusters.backends.base import Backend, EndReason, LaunchRefused, LocalSettings, Phase
+from clusters.backends.base import (
+    REQUEUE_EXIT_CODE,
+    Backend,
+    EndReason,
+    Handle,
+    LaunchRefused,
+    Phase,
+)
 from clusters.backends.local import gpus
 from clusters.backends.local.backend import LocalBackend
+from clusters.backends.local.settings import LocalSettings
 from tests.contracts.backend import (
     BackendContract,
     ended,
     log_holds,
     log_of,
+    look,
     make_spec,
     run,
     wait_for,
@@ -35,8 +45,8 @@ needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
 SUBMIT = """
 import sys, time
 from pathlib import Path
-from clusters.backends.base import LocalSettings
 from clusters.backends.local.backend import LocalBackend
+from clusters.backends.local.settings import LocalSettings
 from tests.contracts.backend import make_spec
 root = Path(sys.argv[1])
 backend = LocalBackend(LocalSettings(root / "local", root / "environments", 2, False, 210000))
@@ -75,7 +85,9 @@ def backend(root: Path) -> Iterator[LocalBackend]:
     names = [folder.name for folder in attempts.iterdir()] if attempts.is_dir() else []
     for name in names:
         made.stop(name, grace_seconds=0)
-    wait_for(lambda: all(o.phase is Phase.ENDED for o in made.observe(names).values()))
+    wait_for(
+        lambda: all(o.phase is Phase.ENDED for o in made.observe(map(Handle, names)).seen.values())
+    )
 
 
 def state_of(root: Path, name: str) -> dict[str, object]:
@@ -181,6 +193,213 @@ class TestIsolation:
 
 
 @pytest.mark.sandbox
+class TestCheckpoints:
+    """A folder that is the same for all attempts of a run."""
+
+    def test_it_outlives_the_attempt_and_is_listed_and_read(self, backend: LocalBackend) -> None:
+        first = make_spec("echo 41 > $FASTGPU_CHECKPOINT_DIR/step; mkdir checkpoints/d")
+        run(backend, first)
+        second = make_spec("cat $FASTGPU_CHECKPOINT_DIR/step; echo 42 > checkpoints/d/step; : > f")
+        run(backend, second)
+        assert log_of(backend, second.external_name) == b"41\n"
+        listed = [file.path for file in backend.list_files(second.external_name)]
+        assert listed == ["checkpoints/d/step", "checkpoints/step", "f"]
+        with backend.open_file(second.external_name, "checkpoints/d/step") as file:
+            assert file.read() == b"42\n"
+        for path in ("checkpoints", "checkpoints/", "checkpoints/../f", "checkpoints/d"):
+            with pytest.raises(FileNotFoundError):
+                backend.open_file(second.external_name, path)
+
+    def test_a_run_of_that_id_of_another_team_has_its_own(self, backend: LocalBackend) -> None:
+        run(backend, make_spec("echo mine > $FASTGPU_CHECKPOINT_DIR/secret", team=1))
+        other = make_spec("ls -A $FASTGPU_CHECKPOINT_DIR; echo looked", team=2)
+        run(backend, other)
+        assert log_of(backend, other.external_name) == b"looked\n"
+
+    @pytest.mark.parametrize("run_id", ["../team-1/run", "", ".", "a/b", "a\0b"])
+    def test_a_run_id_is_no_path(self, backend: LocalBackend, run_id: str) -> None:
+        with pytest.raises(LaunchRefused):
+            backend.submit(replace(make_spec("true"), run_id=run_id))
+
+    def test_it_counts_as_disk(self, backend: LocalBackend) -> None:
+        spec = make_spec(
+            "head -c 20M /dev/zero > a; head -c 20M /dev/zero > checkpoints/b; sleep 60"
+        )
+        assert run(backend, spec).reason is EndReason.DISK_FULL
+
+    @needs_root
+    def test_it_is_the_teams_alone(self, backend: LocalBackend, root: Path) -> None:
+        run(backend, make_spec("true", team=42))
+        info = (root / "local/checkpoints/team-42/run-1").stat()
+        assert (stat.S_IMODE(info.st_mode), info.st_uid) == (0o700, UID_BASE + 42)
+
+
+TICKING = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
+
+
+@pytest.mark.sandbox
+class TestPause:
+    """Holding an attempt still and letting it go on."""
+
+    def paused(self, backend: LocalBackend, name: str, *, is_paused: bool) -> None:
+        def seen() -> bool:
+            found = look(backend, name)
+            return found is not None and found.is_paused is is_paused
+
+        wait_for(seen)
+
+    def test_nothing_happens_in_between_and_it_goes_on_where_it_was(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        spec = make_spec(TICKING)
+        backend.submit(spec)
+        log_holds(backend, spec.external_name, b"2\n")
+        backend.pause(spec.external_name)
+        backend.pause(spec.external_name)
+        self.paused(backend, spec.external_name, is_paused=True)
+        folder = root / "local" / "attempts" / spec.external_name
+        groups = json.loads((folder / "spec.json").read_text())["cgroups"]
+        if "freezer" in groups:
+            wait_for(lambda: Path(groups["freezer"], "freezer.state").read_text() == "FROZEN\n")
+        held = log_of(backend, spec.external_name)
+        beat = (folder / "heartbeat").stat().st_mtime
+        # The supervisor's next beat: time passed, and the command wrote nothing.
+        wait_for(lambda: (folder / "heartbeat").stat().st_mtime > beat)
+        assert log_of(backend, spec.external_name) == held
+        backend.resume(spec.external_name)
+        self.paused(backend, spec.external_name, is_paused=False)
+        wait_for(lambda: len(log_of(backend, spec.external_name)) > len(held))
+        lines = log_of(backend, spec.external_name).split()
+        assert lines == [str(i + 1).encode() for i in range(len(lines))]
+
+    def test_another_process_of_the_portal_can_let_it_go_on(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        spec = make_spec(TICKING)
+        backend.submit(spec)
+        backend.pause(spec.external_name)
+        self.paused(backend, spec.external_name, is_paused=True)
+        held = log_of(backend, spec.external_name)
+        LocalBackend(settings_of(root)).resume(spec.external_name)
+        wait_for(lambda: len(log_of(backend, spec.external_name)) > len(held))
+
+    def test_what_is_paused_can_save_its_work_when_stopped(self, backend: LocalBackend) -> None:
+        spec = make_spec("trap 'echo saved; exit 3' TERM; echo ready; while :; do sleep 0.1; done")
+        backend.submit(spec)
+        log_holds(backend, spec.external_name, b"ready\n")
+        backend.pause(spec.external_name)
+        self.paused(backend, spec.external_name, is_paused=True)
+        backend.stop(spec.external_name, grace_seconds=10)
+        end = ended(backend, spec.external_name)
+        assert (end.reason, end.is_paused) == (EndReason.STOPPED, False)
+        assert b"saved\n" in log_of(backend, spec.external_name)
+
+    def test_what_is_paused_can_be_killed(self, backend: LocalBackend) -> None:
+        spec = make_spec("echo ready; sleep 60")
+        backend.submit(spec)
+        backend.pause(spec.external_name)
+        self.paused(backend, spec.external_name, is_paused=True)
+        backend.stop(spec.external_name, grace_seconds=0)
+        assert ended(backend, spec.external_name).reason is EndReason.STOPPED
+
+    def test_the_time_limit_goes_on(self, backend: LocalBackend) -> None:
+        spec = make_spec("sleep 60", seconds=2)
+        backend.submit(spec)
+        backend.pause(spec.external_name)
+        assert ended(backend, spec.external_name).reason is EndReason.TIME_LIMIT
+
+    def test_what_lost_its_supervisor_while_paused_is_gone(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        spec = make_spec("echo ready; sleep 60")
+        backend.submit(spec)
+        backend.pause(spec.external_name)
+        self.paused(backend, spec.external_name, is_paused=True)
+        state = state_of(root, spec.external_name)
+        assert isinstance(state["supervisor"], dict)
+        os.kill(state["supervisor"]["pid"], signal.SIGKILL)
+        assert ended(backend, spec.external_name).reason is EndReason.NODE_LOST
+        wait_for(lambda: not Path(f"/proc/{state['inner_pid']}").exists())
+
+    def test_pausing_what_is_unknown_or_ended_changes_nothing(self, backend: LocalBackend) -> None:
+        spec = make_spec("true")
+        end = run(backend, spec)
+        for name in (spec.external_name, "fg-never-was"):
+            backend.pause(name)
+            backend.resume(name)
+        handles = [Handle(spec.external_name), Handle("fg-never-was")]
+        assert backend.observe(handles).seen == {spec.external_name: end}
+
+
+@pytest.mark.sandbox
+@needs_root
+class TestGpus:
+    """Device nodes of GPUs, with character devices that stand for them."""
+
+    @pytest.fixture
+    def nodes(self) -> Iterator[list[Path]]:
+        """Nodes like /dev/nvidia0 and 1 in a folder that every uid can enter."""
+        folder = Path(tempfile.mkdtemp(prefix="fastgpu-nodes-"))
+        folder.chmod(0o755)
+        made = [folder / f"nvidia{minor}" for minor in range(2)]
+        for minor, node in enumerate(made):
+            os.mknod(node, 0o20666, os.makedev(195, minor))
+            node.chmod(0o666)
+        yield made
+        shutil.rmtree(folder)
+
+    def test_an_attempt_sees_its_own_alone(self, root: Path, nodes: list[Path]) -> None:
+        def discover(top: Path, count: int) -> list[gpus.Gpu]:
+            return [
+                gpus.Gpu(replace(gpu.description, is_virtual=False), node)
+                for gpu, node in zip(gpus.virtual(top, 2), nodes, strict=True)
+            ]
+
+        backend = LocalBackend(settings_of(root), discover)
+        uuid = discover(root / "local", 2)[1].description.uuid
+        code = "import os\ntry: os.open('/dev/nvidia1', 2)\nexcept OSError as e: print(e.errno)"
+        command = f'ls /dev | grep nvidia; python3 -c "{code}"; echo $CUDA_VISIBLE_DEVICES'
+        spec = replace(make_spec(command), gpus=1, gpu_uuids=(uuid,))
+        run(backend, spec)
+        # ENXIO: it may be opened, there is only no driver behind it.
+        assert log_of(backend, spec.external_name).decode() == f"nvidia1\n6\n{uuid}\n"
+
+
+@pytest.mark.sandbox
+class TestOneNode:
+    """What a run finds that is written for many nodes."""
+
+    def test_torchruns_variables_are_set(self, backend: LocalBackend) -> None:
+        spec = replace(
+            make_spec(
+                "echo $NNODES $NODE_RANK $MASTER_ADDR $PET_NNODES $PET_NODE_RANK "
+                "$PET_NPROC_PER_NODE $PET_MASTER_ADDR; test $MASTER_PORT = $PET_MASTER_PORT"
+            ),
+            gpus=2,
+        )
+        assert run(backend, spec).exit_code == 0
+        assert log_of(backend, spec.external_name) == b"1 0 127.0.0.1 1 0 2 127.0.0.1\n"
+
+    def test_several_nodes_are_refused(self, backend: LocalBackend) -> None:
+        with pytest.raises(LaunchRefused, match="one machine"):
+            backend.submit(replace(make_spec("true"), nodes=2))
+
+    def test_the_code_that_asks_for_a_requeue_is_passed_on(self, backend: LocalBackend) -> None:
+        assert run(backend, make_spec(f"exit {REQUEUE_EXIT_CODE}")).exit_code == 75
+
+
+@pytest.mark.sandbox
+def test_what_runs_and_was_not_asked_after_is_a_stray(backend: LocalBackend) -> None:
+    asked, forgotten, over = make_spec("sleep 60"), make_spec("sleep 60"), make_spec("true")
+    run(backend, over)
+    backend.submit(asked)
+    backend.submit(forgotten)
+    survey = backend.observe([Handle(asked.external_name)])
+    assert set(survey.seen) == {asked.external_name}
+    assert survey.strays == (forgotten.external_name,)
+
+
+@pytest.mark.sandbox
 class TestSurvival:
     """What happens when processes of the portal or of the attempt die."""
 
@@ -225,7 +444,7 @@ class TestSurvival:
     ) -> None:
         spec = make_spec("echo once")
         (root / "local" / "attempts" / spec.external_name).mkdir(parents=True)
-        assert backend.observe([spec.external_name]) == {}
+        assert look(backend, spec.external_name) is None
         assert run(backend, spec).reason is EndReason.COMPLETED
         assert log_of(backend, spec.external_name) == b"once\n"
 
@@ -282,10 +501,11 @@ class TestEnvironments:
         log = log_of(backend, spec.external_name)
         assert log == b"in the lab\n/opt/environments/lab\n"
 
-    @pytest.mark.parametrize("slug", ["../x", "/etc", "a/b", ".."])
+    @pytest.mark.parametrize("slug", ["../x", "/etc", "a/b", "..", "never-built"])
     def test_slug_is_no_path(self, backend: LocalBackend, slug: str) -> None:
-        with pytest.raises(LaunchRefused):
+        with pytest.raises(LaunchRefused) as refused:
             backend.submit(make_spec("true", environment=slug))
+        assert refused.value.reason is EndReason.IMAGE_MISSING
 
 
 class TestWithoutBubblewrap:
@@ -297,7 +517,7 @@ class TestWithoutBubblewrap:
 
     def test_it_refuses_and_says_how_to_mend(self, root: Path) -> None:
         backend = LocalBackend(settings_of(root))
-        health = backend.health()
+        health = backend.health({})
         assert not health.may_start
         assert health.isolation == "none"
         assert "apt-get install bubblewrap" in health.detail
@@ -306,7 +526,7 @@ class TestWithoutBubblewrap:
 
     def test_insecure_runs_and_says_so(self, root: Path) -> None:
         backend = LocalBackend(settings_of(root, allow_insecure=True))
-        assert backend.health().isolation == "none (insecure)"
+        assert backend.health({}).isolation == "none (insecure)"
         spec = make_spec("echo here; exit 4")
         end = run(backend, spec)
         assert (end.reason, end.exit_code) == (EndReason.USER_ERROR, 4)
@@ -321,8 +541,6 @@ def test_virtual_gpus_are_stable_and_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_gpu_of_another_machine_is_refused(root: Path) -> None:
-    from dataclasses import replace
-
     spec = replace(make_spec("true"), gpu_uuids=("GPU-elsewhere",))
     with pytest.raises(LaunchRefused, match="GPU-elsewhere"):
         LocalBackend(settings_of(root)).submit(spec)
@@ -338,6 +556,6 @@ def test_a_thousand_attempts_are_observed_in_a_moment(backend: LocalBackend, roo
         folder.mkdir()
         shutil.copy(attempts / spec.external_name / "state.json", folder / "state.json")
     begun = time.perf_counter()
-    seen = backend.observe(f"copy-{index}" for index in range(1000))
+    seen = backend.observe(Handle(f"copy-{index}") for index in range(1000)).seen
     assert len(seen) == 1000
     assert time.perf_counter() - begun < 1.0

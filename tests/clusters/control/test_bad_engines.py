@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -37,6 +37,11 @@ def run(actor: Actor, engine: Engine) -> Workload:
     drive_pool(engine.pool.pk)
     job.refresh_from_db()
     return job
+
+
+def tick_at(instant: datetime) -> None:
+    with clock.use(lambda: instant):
+        tick()
 
 
 def the_attempt() -> Attempt:
@@ -123,9 +128,7 @@ def test_half_a_list_ends_nothing(actor: Actor, engine: Engine) -> None:
     job = run(actor, engine)
     now = clock.now()
     for minute in range(9):
-        at = now + timedelta(minutes=minute)
-        with clock.use(lambda at=at: at):
-            tick()
+        tick_at(now + timedelta(minutes=minute))
     job.refresh_from_db()
     assert (job.status, Attempt.objects.count()) == (WorkloadStatus.RUNNING, 1)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -26,6 +27,11 @@ def run(actor: Actor, engine: Engine, *, retries: int = 0) -> Workload:
     job = launch(actor, replace(REQUEST, retries=retries))
     drive_pool(engine.pool.pk)
     return job
+
+
+def at(instant: datetime) -> AbstractContextManager[None]:
+    """Inside the block it is `instant`."""
+    return clock.use(lambda: instant)
 
 
 def end(engine: Engine, job: Workload, reason: EndReason, *, code: int = 1) -> Workload:
@@ -122,7 +128,7 @@ def test_a_start_that_fails_is_tried_three_times(actor: Actor, engine: Engine) -
     later = clock.now()
     for _ in range(3):
         later += timedelta(seconds=40)
-        with clock.use(lambda at=later: at):
+        with at(later):
             tick()
             end(engine, job, EndReason.START_FAILED)
     job.refresh_from_db()

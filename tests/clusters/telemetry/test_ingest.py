@@ -22,10 +22,10 @@ from clusters.actions.set_status import group_of
 from clusters.backends.base import EndReason
 from clusters.models import Attempt, Gpu, GpuSample
 from clusters.tasks import drive_pool
-from tests.fakes.loop import tick
 from clusters.telemetry.ingest import Reading, take
 from portal.lib import clock
 from tests.conftest import Engine
+from tests.fakes.loop import tick
 
 REQUEST = JobRequest(name="digits", pool="a100", gpus=1, command="true", time_limit_seconds=600)
 

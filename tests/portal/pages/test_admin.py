@@ -1,4 +1,4 @@
-"""The staff console: everything is seen, nothing is changed, a run is stopped with a reason."""
+"""The staff console: everything is seen, lists change nothing, a run is stopped with a reason."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from django.urls import reverse
 from accounts.actions.teams import create_api_key
 from accounts.actor import Actor
 from accounts.models import AuditEvent, User
-from clusters.actions.jobs import launch
+from clusters.actions.jobs import add_attempt, launch
 from clusters.actions.launch_checks import JobRequest
-from clusters.choices import WorkloadStatus
-from clusters.models import Pool, Workload
+from clusters.choices import AttemptState, WorkloadStatus
+from clusters.models import Attempt, Pool, Workload
 from clusters.tasks import drive_pool
+from portal.lib import clock
 from tests.conftest import PASSWORD
+from tests.fakes.loop import tick
 
 OURS = [
     (app, model)
     for app, names in {
         "accounts": ["user", "team", "apikey", "auditevent"],
-        "clusters": ["pool", "node", "gpu", "workload"],
+        "clusters": ["pool", "node", "gpu", "engine", "workload"],
     }.items()
     for model in names
 ]
@@ -52,6 +54,7 @@ def run(actor: Actor, pool: Pool) -> Workload:
         ),
     )
     drive_pool(pool.pk)
+    tick()
     return job
 
 
@@ -120,6 +123,17 @@ def test_secrets_are_not_shown(console: Client, run: Workload, actor: Actor) -> 
     assert run.created_by.password not in text
     assert "hidden-value" not in text
     assert "TOKEN" in text
+
+
+def test_a_run_shows_all_its_attempts(console: Client, run: Workload) -> None:
+    Attempt.objects.filter(workload=run).update(
+        engine_id="4711", missing_since=clock.now(), state=AttemptState.ENDED
+    )
+    again = add_attempt(run, number=2)
+    page = console.get(reverse("admin:clusters_workload_change", args=[run.pk])).content.decode()
+    assert "4711" in page
+    assert "Missing since" in page
+    assert again.external_name in page
 
 
 def test_instants_are_shown_to_the_second(console: Client, run: Workload) -> None:

@@ -19,8 +19,8 @@ from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.models import Pool
 from clusters.tasks import drive_pool
-from tests.fakes.loop import tick
 from portal.context import frame
+from tests.fakes.loop import tick
 
 
 def request_of(actor: Actor | None, path: str = "/dashboard/") -> Any:

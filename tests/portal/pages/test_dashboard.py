@@ -17,8 +17,8 @@ from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.models import Pool, Workload
 from clusters.tasks import drive_pool
-from tests.fakes.loop import tick
 from portal.lib import clock
+from tests.fakes.loop import tick
 
 
 @pytest.fixture

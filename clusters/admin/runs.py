@@ -1,24 +1,23 @@
-"""The staff console's view of pools and runs, and the one thing staff do to a run: stop it."""
+"""Runs, with every attempt, and the one thing staff do to them: stop them."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.jobs import cancel
+from clusters.admin.reasons import ReasonForm
 from clusters.choices import WORKLOAD_TRANSITIONS, WorkloadStatus
-from clusters.models import Attempt, Gpu, Node, Pool, Workload, WorkloadEvent
+from clusters.models import Attempt, Workload, WorkloadEvent
 from portal.lib.errors import PortalError
 from portal.lib.staff import LookOnlyAdmin, LookOnlyInline
 
@@ -40,104 +39,15 @@ STOPPABLE = [
 MOST_STOPPED_AT_ONCE = 200
 
 
-class NodesOfPool(LookOnlyInline):
-    """A pool's machines."""
-
-    model = Node
-    fields = ("name", "last_seen_at")
-    readonly_fields = fields
-
-
-class GpusOfNode(LookOnlyInline):
-    """A machine's GPUs."""
-
-    model = Gpu
-    fields = ("index", "uuid", "model", "memory_bytes", "is_virtual", "is_present")
-    readonly_fields = fields
-    ordering = ("index",)
-
-
-@admin.register(Pool)
-class PoolAdmin(LookOnlyAdmin):
-    """Pools."""
-
-    list_display = ("name", "slug", "gpu_model", "is_virtual", "is_open", "may_start", "isolation")
-    list_filter = ("backend", "is_open", "is_virtual")
-    search_fields = ("name", "slug", "public_id")
-    ordering = ("name",)
-    inlines = (NodesOfPool,)
-
-
-@admin.register(Node)
-class NodeAdmin(LookOnlyAdmin):
-    """Machines."""
-
-    list_display = ("name", "pool_name", "gpu_count", "last_seen_at")
-    list_select_related = ("pool",)
-    search_fields = ("name", "pool__name")
-    ordering = ("name",)
-    fields = ("name", "pool_name", "last_seen_at")
-    readonly_fields = ("pool_name",)
-    inlines = (GpusOfNode,)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
-        """With the number of GPUs present."""
-        nodes: QuerySet[Node] = super().get_queryset(request)
-        return nodes.annotate(present=Count("gpus", filter=Q(gpus__is_present=True)))
-
-    @admin.display(description="Pool")
-    def pool_name(self, node: Node) -> str:
-        """The pool it belongs to."""
-        return node.pool.name
-
-    @admin.display(description="GPUs")
-    def gpu_count(self, node: Any) -> int:
-        """GPUs it reports now."""
-        return int(node.present)
-
-
-@admin.register(Gpu)
-class GpuAdmin(LookOnlyAdmin):
-    """GPUs."""
-
-    list_display = ("uuid", "model", "node_name", "index", "is_virtual", "is_present")
-    list_select_related = ("node__pool",)
-    list_filter = ("is_virtual", "is_present", "model")
-    search_fields = ("uuid", "node__name")
-    ordering = ("node__name", "index")
-    fields = (
-        "uuid",
-        "model",
-        "node_name",
-        "index",
-        "memory_bytes",
-        "is_virtual",
-        "is_present",
-    )
-    readonly_fields = ("node_name",)
-
-    @admin.display(description="Node")
-    def node_name(self, gpu: Gpu) -> str:
-        """Pool and machine."""
-        return f"{gpu.node.pool.name} / {gpu.node.name}"
-
-
 class AttemptsOfRun(LookOnlyInline):
     """A run's placements."""
 
     model = Attempt
     fields = (
-        "number",
-        "external_name",
-        "state",
-        "node",
-        "placed_at",
-        "started_at",
-        "ended_at",
-        "exit_code",
-        "reason",
-        "detail",
-    )
+        "number", "state", "reason", "detail", "node", "engine_id", "started_at", "ended_at",
+        "exit_code", "missing_since", "external_name", "not_before", "placed_at",
+        "submitted_at", "stop_sent_at",
+    )  # fmt: skip
     readonly_fields = fields
     ordering = ("number",)
 
@@ -149,16 +59,6 @@ class EventsOfRun(LookOnlyInline):
     fields = ("at", "attempt_number", "status", "reason", "message", "actor")
     readonly_fields = fields
     ordering = ("pk",)
-
-
-class StopForm(forms.Form):
-    """Why staff stops a run."""
-
-    reason = forms.CharField(
-        max_length=300,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Goes into the audit trail with your name.",
-    )
 
 
 @admin.register(Workload)
@@ -222,7 +122,7 @@ class WorkloadAdmin(LookOnlyAdmin):
         )
         if not jobs:
             raise Http404
-        form = StopForm(request.POST if request.method == "POST" else None)
+        form = ReasonForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             self._stop(request, jobs, form.cleaned_data["reason"])
             return HttpResponseRedirect(reverse("admin:clusters_workload_changelist"))

@@ -1,0 +1,108 @@
+"""From a launch spec to the body of the Docker API's create call, and the script inside."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clusters.backends.base import LaunchSpec
+from clusters.backends.local.gpus import Gpu
+from clusters.backends.local.sandbox import CHECKPOINTS, HOME, INSIDE
+
+SYNTHESIZED = ("passwd", "group")
+LABEL_NAME, LABEL_ROOT = "fastgpu.attempt", "fastgpu.root"
+FSIZE_UNIT = 1024
+"""bash's `ulimit -f` counts in these bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What of this machine a container is given. `seccomp` None: the engine's own profile."""
+
+    folder: Path
+    checkpoints: Path
+    uid: int
+    tag: str
+    seccomp: Path | None = None
+
+
+def body(
+    spec: LaunchSpec, place: Place, image: str, env: Mapping[str, str], chosen: Sequence[Gpu]
+) -> dict[str, Any]:
+    """What POST /containers/create takes."""
+    limits = spec.limits
+    inside = place.folder / "inside"
+    binds = [
+        f"{place.folder / 'home'}:{HOME}:rw",
+        f"{place.checkpoints}:{CHECKPOINTS}:rw",
+        f"{inside}:{INSIDE}:ro",
+        *(f"{inside / name}:/etc/{name}:ro" for name in SYNTHESIZED),
+    ]
+    real = [gpu.description.uuid for gpu in chosen if not gpu.description.is_virtual]
+    security = ["no-new-privileges"]
+    if place.seccomp:
+        security.append(f"seccomp={place.seccomp}")
+    host: dict[str, Any] = {
+        "Binds": binds,
+        "Tmpfs": {"/tmp": f"rw,nosuid,nodev,mode=1777,size={limits.memory_bytes // 4}"},  # noqa: S108
+        "ShmSize": limits.memory_bytes // 2,
+        "NetworkMode": "bridge" if spec.network else "none",
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "ReadonlyRootfs": True,
+        "Privileged": False,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": security,
+        "PidsLimit": limits.pids,
+        "Memory": limits.memory_bytes,
+        # Memory and swap together: none of the latter.
+        "MemorySwap": limits.memory_bytes,
+        "NanoCpus": int(limits.cpu_cores * 1_000_000_000),
+        # The supervisor keeps the log, with a ceiling and past the container's end.
+        "LogConfig": {"Type": "none", "Config": {}},
+        "RestartPolicy": {"Name": "no"},
+    }
+    # Images often ask for all GPUs by this variable, which NVIDIA's runtime and hook obey.
+    visible = {"NVIDIA_VISIBLE_DEVICES": ",".join(real) or "void"}
+    if real:
+        host["DeviceRequests"] = [
+            {"Driver": "nvidia", "DeviceIDs": real, "Capabilities": [["gpu"]]}
+        ]
+    return {
+        "Image": image,
+        "Entrypoint": ["/bin/sh", f"{INSIDE}/start"],
+        "Cmd": [],
+        "Env": [f"{key}={value}" for key, value in {**env, **visible}.items()],
+        "User": f"{place.uid}:{place.uid}",
+        "WorkingDir": HOME,
+        "Hostname": "fastgpu",
+        "Labels": {LABEL_NAME: spec.external_name, LABEL_ROOT: place.tag},
+        "NetworkDisabled": not spec.network,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": False,
+        "HostConfig": host,
+    }
+
+
+def start_script(disk_bytes: int) -> str:
+    """The container's first process: see container.py for what it speaks with the supervisor."""
+    command = (
+        f"ulimit -c 0; ulimit -f {disk_bytes // FSIZE_UNIT}; "
+        # This shell must outlive the command when memory runs out.
+        "echo 500 > /proc/self/oom_score_adj; "
+        f"exec /bin/bash {INSIDE}/command"
+    )
+    return (
+        f"exec < /dev/null > {INSIDE}/output 2>&1 3> {INSIDE}/events 4< {INSIDE}/go\n"
+        "echo start >&3\n"
+        f"/bin/bash -c {shlex.quote(command)} 3>&- 4<&-\n"
+        "code=$?\n"
+        'echo "end $code" >&3\n'
+        "read -r go <&4\n"
+        'exit "$code"\n'
+    )
