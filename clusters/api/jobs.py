@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from accounts.api.base import actor_of
 from accounts.api.idempotency import once
-from billing.queries.usage import billed_us_of, cost_of, intervals_of
+from billing.queries.usage import Part, billed_us_of, cost_of, intervals_of
 from clusters.access import job_for, jobs_of
 from clusters.actions.jobs import RESOURCE_KIND, cancel, launch
 from clusters.actions.launch_checks import JobRequest
@@ -55,8 +55,16 @@ def render(jobs: Sequence[Workload]) -> list[dict[str, Any]]:
 def render_one(job: Workload) -> dict[str, Any]:
     """One job with its attempts, read again as it stands, in a fixed number of queries."""
     job = Workload.objects.select_related("pool", "price__book").get(pk=job.pk)
+    return _one(job, intervals_of(RESOURCE_KIND, job.pk))
+
+
+def render_new(job: Workload) -> dict[str, Any]:
+    """A job as `launch` returns it: nothing has been used yet, and nothing need be read again."""
+    return _one(job, ())
+
+
+def _one(job: Workload, parts: Iterable[Part]) -> dict[str, Any]:
     attempts = attempts_of(job)
-    parts = intervals_of(RESOURCE_KIND, job.pk)
     facts = attempt_facts(attempts, parts, at=clock.now())
     context = _context([job], {job.pk: attempts[-1]} if attempts else {}) | {
         "costs": {job.pk: sum(one.cost_micros for one in facts)},
@@ -116,7 +124,7 @@ class JobsView(APIView):
 
         def deed() -> Response:
             job = launch(actor, JobRequest(**body.validated_data))
-            return Response(render_one(job), status=status.HTTP_201_CREATED)
+            return Response(render_new(job), status=status.HTTP_201_CREATED)
 
         return once(request, actor, deed)
 

@@ -22,12 +22,15 @@ from clusters.pages.job_attempts import attempt_badge, attempt_choice, attempt_r
 from clusters.pages.job_facts import details_of, steps_of, stop_dialog
 from clusters.pages.job_status import status_line
 from clusters.pages.output import asked_attempt
+from clusters.queries.attempts import is_queued_by_engine
 from clusters.queries.jobs import detail_of, rate_of
 from clusters.queries.logs import files_of, shown_attempt
 from portal.lib.errors import Conflict, Unavailable
 
 ATTEMPTS_SHOWN = 100
 FILES_SHOWN = 200
+MEASURED = "Measured once a second while it runs."
+NOT_MEASURED = "The machines of this pool do not report their GPUs to FastGPU."
 
 
 @require_safe
@@ -42,6 +45,7 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     query = f"?chosen={chosen}" if chosen is not None else ""
     context = _now(found, chosen) | {
         "command": found.command,
+        "chart_words": NOT_MEASURED if is_queued_by_engine(found.pool) else MEASURED,
         "socket": f"/ws/jobs/{found.public_id}/{query}",
     }
     return _fresh(render(request, "clusters/job.html", context))

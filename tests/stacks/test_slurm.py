@@ -83,6 +83,7 @@ def test_a_controller_that_is_away_makes_nothing_fail(
 ) -> None:
     runs = launch(developer, "echo begun; sleep 8; echo ended")
     until(lambda: developer.job(runs)["status"] == "running")
+    slurm_lab.wait_until_saved()
     slurm_lab.kill_controller()
     until(lambda: developer.job(runs)["is_unknown"])
     comes = launch(developer, "echo later")

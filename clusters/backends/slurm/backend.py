@@ -121,7 +121,7 @@ class SlurmBackend(Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reser
         """See Backend.stop."""
         record = self._record(external_name)
         if record is not None:
-            stops.stop(record, self._folders, self._tools, grace_seconds=grace_seconds)
+            stops.stop(record, self._folders, self._tools, self._watch, grace_seconds=grace_seconds)
 
     def read_log(self, external_name: str, *, offset: int, limit: int) -> LogChunk:
         """See Backend.read_log. An unknown attempt has an empty log that is not complete."""

@@ -19,8 +19,8 @@ PATIENCE_SECONDS = 1.0
 """A tool that takes longer may be trying to reach a slurmctld that is not there."""
 
 NO_ANSWER = re.compile(
-    r"unable to contact|connection refused|timed out|zero bytes were transmitted|"
-    r"connection failure|temporarily un|in standby mode|munge|protocol authentication error|"
+    r"unable to contact|connection (refused|reset)|broken pipe|timed out|"
+    r"zero bytes were transmitted|connection failure|temporarily un|in standby mode|munge|protocol authentication error|"
     r"slurm(dbd|_persist_conn)|unexpected message|transport endpoint|no route to host",
     re.IGNORECASE,
 )

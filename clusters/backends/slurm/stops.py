@@ -12,12 +12,15 @@ from clusters.backends.base import BackendUnavailable, Phase
 from clusters.backends.slurm.cli import Tools, last_line
 from clusters.backends.slurm.folders import Folders, Record
 from clusters.backends.slurm.listing import read_queue
+from clusters.backends.slurm.survey import Watch
 
 OVERDUE_SECONDS = 15.0
 OVER = ("invalid job id", "already completing", "already completed", "job/step already")
 
 
-def stop(record: Record, folders: Folders, tools: Tools, *, grace_seconds: int) -> None:
+def stop(
+    record: Record, folders: Folders, tools: Tools, watch: Watch, *, grace_seconds: int
+) -> None:
     """See Backend.stop. Nothing happens to what has ended or has been taken over."""
     if record.successor:
         return
@@ -26,7 +29,7 @@ def stop(record: Record, folders: Folders, tools: Tools, *, grace_seconds: int) 
         return
     asked = folders.stop_request(record)
     folders.request_stop(record, grace_seconds=grace_seconds)
-    if not job:
+    if not job or watch.is_reused(record):
         return
     user = f"--user={record.user}"
     if asked is not None and time.time() > asked.at + asked.grace_seconds + OVERDUE_SECONDS:

@@ -26,6 +26,9 @@ SETTLE_SECONDS = 5.0
 SUBMIT_SETTLE_SECONDS = 2.0
 SAME_JOB_SECONDS = 120.0
 """A job of ours under another name (its user may rename it) was submitted this close to then."""
+SAME_SECOND = 3.0
+"""Under the name of another run it was submitted this close to then, or it is not ours: a slurmctld
+that is killed forgets its last seconds and gives out their ids again."""
 PREFIX = "fg-"
 LAUNCH_SECONDS = 5.0
 """A job Slurm calls running counts so once its wrapper has begun, or after this long: a node may
@@ -88,6 +91,11 @@ class Watch:
             return row if row is not None and _is_same(record, row) else None
         rows = [row for row in look.by_name[record.job_name] if row.user == record.user]
         return _best([row for row in rows if row.task == record.task])
+
+    def is_reused(self, record: Record) -> bool:
+        """Whether Slurm has given the attempt's id to another job by now."""
+        row = self.look().by_id.get((record.job_id, record.task))
+        return row is not None and not _is_same(record, row)
 
     # ---- the survey ----
 
@@ -230,7 +238,7 @@ class Watch:
     def _account(self, record: Record, look: Look) -> Row | None:
         """The final row of this very start."""
         for row in look.accounts.get((record.job_id, record.task), ()):
-            ours = row.user == record.user and row.restarts == record.restart
+            ours = _is_same(record, row) and row.restarts == record.restart
             if ours and row.ended is not None and row.state not in ("RUNNING", "PENDING"):
                 return row
         return None
@@ -311,11 +319,21 @@ def _add_accounts(look: Look, answer: Accounts) -> None:
 
 
 def _is_same(record: Record, row: Row) -> bool:
+    """Whether the job that has the attempt's id is its job."""
     if row.user != record.user:
         return False
-    if row.name == record.job_name or row.restarts > 0:
+    if _run_of(row.name) == _run_of(record.job_name):
         return True
-    return row.submitted is not None and abs(row.submitted - record.tried_at) < SAME_JOB_SECONDS
+    is_anothers = row.name.startswith(PREFIX)
+    if row.restarts > 0:
+        return not is_anothers
+    tolerance = SAME_SECOND if is_anothers else SAME_JOB_SECONDS
+    return row.submitted is not None and abs(row.submitted - record.tried_at) < tolerance
+
+
+def _run_of(name: str) -> str:
+    """What the names of all attempts of a run begin with."""
+    return name.rpartition("-")[0] or name
 
 
 def _best(rows: list[Row]) -> Row | None:
