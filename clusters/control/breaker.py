@@ -7,7 +7,7 @@ until staff close it (the idea is NVSentinel's: automation stops until a human h
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from clusters.choices import ENDINGS
 from clusters.models import Attempt, Node, Pool
@@ -27,13 +27,7 @@ def consider_breaker(pool: Pool) -> bool:
         return False
     now = clock.now()
     since = max(filter(None, [now - WINDOW, pool.breaker_closed_at]))
-    failed = (
-        Attempt.objects.filter(pool=pool, ended_at__gt=since, reason__in=REASONS)
-        .exclude(node="")
-        .values_list("node", flat=True)
-        .distinct()
-    )
-    names = sorted({name for nodes_of in failed for name in nodes_of.split(",")})
+    names = _failed_nodes(pool, since)
     if len(names) < max(LEAST_NODES, math.ceil(nodes * FRACTION)):
         return False
     shown = ", ".join(names[:8])
@@ -43,3 +37,18 @@ def consider_breaker(pool: Pool) -> bool:
             breaker_opened_at=now, breaker_detail=detail[:300]
         )
     )
+
+
+def _failed_nodes(pool: Pool, since: datetime) -> list[str]:
+    """Machines that failed attempts; of those that ran together, the ones with a problem now."""
+    failed = (
+        Attempt.objects.filter(pool=pool, ended_at__gt=since, reason__in=REASONS)
+        .exclude(node="")
+        .values_list("node", flat=True)
+        .distinct()
+    )
+    groups = [nodes.split(",") for nodes in failed]
+    alone = {nodes[0] for nodes in groups if len(nodes) == 1}
+    together = {name for nodes in groups if len(nodes) > 1 for name in nodes}
+    broken = Node.objects.filter(pool=pool, name__in=together).exclude(problem="")
+    return sorted(alone | set(broken.values_list("name", flat=True)))

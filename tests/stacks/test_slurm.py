@@ -94,6 +94,7 @@ def test_a_controller_that_is_away_makes_nothing_fail(
     assert developer.log(runs) == "begun\nended\n"
 
 
+@pytest.mark.timeout(420)
 def test_training_across_nodes_survives_the_loss_of_one(
     developer: Developer, slurm_lab: SlurmLab, stack: Stack
 ) -> None:

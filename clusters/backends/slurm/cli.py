@@ -20,7 +20,8 @@ PATIENCE_SECONDS = 1.0
 
 NO_ANSWER = re.compile(
     r"unable to contact|connection (refused|reset)|broken pipe|timed out|"
-    r"zero bytes were transmitted|connection failure|temporarily un|in standby mode|munge|protocol authentication error|"
+    r"zero bytes were transmitted|connection failure|temporarily un|in standby mode|munge|"
+    r"protocol authentication error|"
     r"slurm(dbd|_persist_conn)|unexpected message|transport endpoint|no route to host",
     re.IGNORECASE,
 )

@@ -14,7 +14,7 @@ from clusters.backends.base import BackendUnavailable, Handle, Observation, Phas
 from clusters.backends.slurm import verdict
 from clusters.backends.slurm.cli import Tools
 from clusters.backends.slurm.folders import Facts, Folders, Record
-from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue
+from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue, run_of
 from clusters.backends.slurm.script import NAME
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.users import pattern
@@ -26,7 +26,7 @@ SETTLE_SECONDS = 5.0
 SUBMIT_SETTLE_SECONDS = 2.0
 SAME_JOB_SECONDS = 120.0
 """A job of ours under another name (its user may rename it) was submitted this close to then."""
-SAME_SECOND = 3.0
+SAME_MOMENT_SECONDS = 1.5
 """Under the name of another run it was submitted this close to then, or it is not ours: a slurmctld
 that is killed forgets its last seconds and gives out their ids again."""
 PREFIX = "fg-"
@@ -88,14 +88,33 @@ class Watch:
         """The job of an attempt, unless the id is another job's by now."""
         if record.job_id:
             row = look.by_id.get((record.job_id, record.task))
-            return row if row is not None and _is_same(record, row) else None
+            return row if row is not None and self._is_same(record, row) else None
         rows = [row for row in look.by_name[record.job_name] if row.user == record.user]
         return _best([row for row in rows if row.task == record.task])
 
     def is_reused(self, record: Record) -> bool:
         """Whether Slurm has given the attempt's id to another job by now."""
         row = self.look().by_id.get((record.job_id, record.task))
-        return row is not None and not _is_same(record, row)
+        return row is not None and not self._is_same(record, row)
+
+    def _is_same(self, record: Record, row: Row, *, tolerance: float = SAME_JOB_SECONDS) -> bool:
+        """Whether the job that has the attempt's id is its job.
+
+        `tolerance` in seconds between our submitting and Slurm's time of it, under another name.
+        """
+        if row.user != record.user:
+            return False
+        if run_of(row.name) == run_of(record.job_name):
+            return True
+        if row.name.startswith(PREFIX):
+            # Another run's, or renamed by its user to look so.
+            other = self._folders.load(row.name) if NAME.fullmatch(row.name) else None
+            if row.restarts > 0 or (other is not None and other.job_id == row.job_id):
+                return False
+            tolerance = SAME_MOMENT_SECONDS
+        elif row.restarts > 0:
+            return True
+        return row.submitted is not None and abs(row.submitted - record.tried_at) < tolerance
 
     # ---- the survey ----
 
@@ -238,7 +257,9 @@ class Watch:
     def _account(self, record: Record, look: Look) -> Row | None:
         """The final row of this very start."""
         for row in look.accounts.get((record.job_id, record.task), ()):
-            ours = _is_same(record, row) and row.restarts == record.restart
+            # Accounting calls a job whose start it was not told of "allocation".
+            ours = self._is_same(record, row, tolerance=SAME_MOMENT_SECONDS)
+            ours = ours and row.restarts == record.restart
             if ours and row.ended is not None and row.state not in ("RUNNING", "PENDING"):
                 return row
         return None
@@ -316,24 +337,6 @@ def _add_accounts(look: Look, answer: Accounts) -> None:
     look.accounts_on = answer.is_on
     for row in answer.rows:
         look.accounts[row.job_id, row.task].append(row)
-
-
-def _is_same(record: Record, row: Row) -> bool:
-    """Whether the job that has the attempt's id is its job."""
-    if row.user != record.user:
-        return False
-    if _run_of(row.name) == _run_of(record.job_name):
-        return True
-    is_anothers = row.name.startswith(PREFIX)
-    if row.restarts > 0:
-        return not is_anothers
-    tolerance = SAME_SECOND if is_anothers else SAME_JOB_SECONDS
-    return row.submitted is not None and abs(row.submitted - record.tried_at) < tolerance
-
-
-def _run_of(name: str) -> str:
-    """What the names of all attempts of a run begin with."""
-    return name.rpartition("-")[0] or name
 
 
 def _best(rows: list[Row]) -> Row | None:

@@ -80,9 +80,14 @@ def put_back(record: Record, row: Row, evidence: Evidence) -> Observation:
     reason = ENDS.get(account.state, EndReason.NODE_LOST) if account else EndReason.NODE_LOST
     if reason not in (EndReason.PREEMPTED, EndReason.NODE_LOST):
         reason = EndReason.NODE_LOST
-    started = evidence.facts.started
-    if account and account.started and not _is_near(started, account.started):
+    facts = evidence.facts
+    started = facts.started
+    if account and account.started and not _is_not_later(started, account.started):
         started = account.started
+    over = account.ended if account else None
+    if reason is EndReason.NODE_LOST and over and _is_not_later(facts.ended, over):
+        # It had ended when Slurm, which was away, took it for lost.
+        over = facts.ended
     words = {
         EndReason.PREEMPTED: "Slurm gave its place to work of higher priority.",
         EndReason.NODE_LOST: "Slurm lost its node and put it back into the queue.",
@@ -93,7 +98,7 @@ def put_back(record: Record, row: Row, evidence: Evidence) -> Observation:
         external_name=record.name,
         phase=Phase.ENDED,
         started_at=moment(started),
-        ended_at=moment(account.ended) if account else None,
+        ended_at=moment(over),
         reason=reason,
         detail=words,
         node=account.node if account else "",
@@ -168,7 +173,8 @@ def _never_began(row: Row, facts: Facts) -> bool:
 
 
 def _started(row: Row, facts: Facts) -> float | None:
-    return facts.started if _is_near(facts.started, row.started) else row.started
+    # A start long before the one Slurm knows is no gain to the team: Slurm was away then.
+    return facts.started if _is_not_later(facts.started, row.started) else row.started
 
 
 def _ended(row: Row, facts: Facts) -> float | None:
@@ -177,6 +183,10 @@ def _ended(row: Row, facts: Facts) -> float | None:
 
 def _is_near(said: float | None, known: float | None) -> bool:
     return said is not None and known is not None and abs(said - known) <= SLACK_SECONDS
+
+
+def _is_not_later(said: float | None, known: float | None) -> bool:
+    return said is not None and known is not None and said - known <= SLACK_SECONDS
 
 
 def _code(row: Row, facts: Facts) -> int | None:

@@ -50,10 +50,21 @@ def test_another_run_of_the_team_under_our_id_is_not_ours(
     assert backend.observe([Handle("fg-a-1")]).seen == {}
 
 
-def test_nor_is_its_end_in_the_accounts(tools: FakeTools, backend: SlurmBackend) -> None:
-    row = f"100|100|fg-team7|COMPLETED|0:0|{LATER}|{LATER}|{LATER}|gpu1|fg-b-1\n"
+@pytest.mark.parametrize("name", ["fg-b-1", "allocation"])
+def test_nor_is_its_end_in_the_accounts(tools: FakeTools, backend: SlurmBackend, name: str) -> None:
+    row = f"100|100|fg-team7|COMPLETED|0:0|{LATER}|{LATER}|{LATER}|gpu1|{name}\n"
     tools.says("sacct", row.encode())
     assert backend.observe([Handle("fg-a-1")]).seen == {}
+
+
+def test_our_own_end_is_found_in_the_accounts_of_a_reused_id(
+    tools: FakeTools, backend: SlurmBackend
+) -> None:
+    earlier = str(SUBMITTED - 60)
+    theirs = f"100|100|fg-team7|FAILED|1:0|{earlier}|{earlier}|{earlier}|gpu1|fg-b-1\n"
+    ours = f"100|100|fg-team7|COMPLETED|0:0|{SUBMITTED}|{LATER}|{LATER}|gpu1|fg-a-1\n"
+    tools.says("sacct", f"{theirs}{ours}".encode())
+    assert backend.observe([Handle("fg-a-1")]).seen["fg-a-1"].exit_code == 0
 
 
 def test_it_is_not_stopped_in_our_place(tools: FakeTools, backend: SlurmBackend) -> None:

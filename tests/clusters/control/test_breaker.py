@@ -64,6 +64,17 @@ def test_one_machine_that_fails_again_and_again_does_not(
     assert not is_open(pool)
 
 
+def test_of_a_run_on_several_machines_only_the_broken_ones_count(
+    actor: Actor, engine: Engine, pool: Pool
+) -> None:
+    lose(actor, engine, "gpu1,gpu2,gpu3,gpu4", EndReason.NODE_LOST)
+    assert not is_open(pool)
+    Node.objects.filter(name__in=["gpu2", "gpu3"]).update(problem="not responding")
+    lose(actor, engine, "gpu5", EndReason.NODE_LOST)
+    assert is_open(pool)
+    assert pool.breaker_detail.endswith(": gpu2, gpu3, gpu5")
+
+
 def test_errors_of_the_command_do_not(actor: Actor, engine: Engine, pool: Pool) -> None:
     for node in ("gpu1", "gpu2", "gpu3", "gpu4"):
         lose(actor, engine, node, EndReason.USER_ERROR)
