@@ -97,14 +97,15 @@ def _waiting(detail: JobDetail) -> str:
 
 
 def _place(detail: JobDetail) -> str:
+    pool, words = detail.job.pool, ""
+    if detail.position is not None:
+        place = f"Place {detail.position}" if detail.position > 1 else "Next"
+        words = f"{place} in the queue."
+    attempt = detail.attempt
+    if attempt is not None and attempt.state == AttemptState.INTENDED and not takes_work(pool):
+        return f"{words} The pool starts nothing at present.".strip()
     if detail.position is None:
         return ""
-    pool = detail.job.pool
-    words = (
-        f"Place {detail.position} in the queue." if detail.position > 1 else "Next in the queue."
-    )
-    if not takes_work(pool):
-        return f"{words} The pool starts nothing at present."
     wait = longest_wait(pool, gpus=detail.job.gpus, before=detail.job)
     return f"{words} Starts within {duration(wait)} at the latest." if wait else words
 

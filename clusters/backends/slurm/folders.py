@@ -73,10 +73,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the wrapper says of one start; None where it says nothing that can be read."""
+    """What the wrapper says of one start; None where it says nothing that can be read.
+
+    `alive`: its last sign of life, given twice a second.
+    """
 
     started: float | None = None
     ended: float | None = None
+    alive: float | None = None
     code: int | None = None
 
 
@@ -232,11 +236,13 @@ class Folders:
             with self._place(record) as place:
                 started = _numbers(place, "started", record.uid, 1)
                 ended = _numbers(place, "ended", record.uid, 2)
+                alive = _touched(place, "alive", record.uid)
         except FileNotFoundError:
             return Facts()
         return Facts(
             started=started[0] if started else None,
             ended=ended[0] if ended else None,
+            alive=alive,
             code=int(ended[1]) if ended and 0 <= ended[1] <= 255 else None,
         )
 
@@ -302,6 +308,14 @@ def _numbers(folder: int, name: str, uid: int, count: int) -> list[float] | None
     finally:
         os.close(fd)
     return found if len(found) == count and all(0 <= one < 1e11 for one in found) else None
+
+
+def _touched(folder: int, name: str, uid: int) -> float | None:
+    try:
+        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return info.st_mtime if info.st_uid == uid else None
 
 
 def write_file(path: Path, content: bytes, *, mode: int, durable: bool = False) -> None:

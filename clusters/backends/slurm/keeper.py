@@ -25,6 +25,7 @@ import time
 
 CHUNK = 1 << 18
 LOOK_SECONDS = 1.0
+BEAT_SECONDS = 0.5
 DRAIN_SECONDS = 1.0
 STEP_MARGIN_SECONDS = 3.0
 
@@ -65,6 +66,8 @@ class Keeper:
         log, ceiling, limit, self._grace, began, self._stop, self._flag, self._step = argv
         self._log = Log(log, int(ceiling))
         self._later = _next_start(os.path.dirname(self._flag))
+        self._alive = os.path.join(os.path.dirname(self._flag), "alive")
+        self._next_beat = 0.0
         self._began = time.monotonic() - max(0.0, time.time() - float(began))
         self._limit_at = self._began + int(limit) if int(limit) else None
         self._kill_at = None  # type: float | None
@@ -96,8 +99,22 @@ class Keeper:
                     self._read(poller)
                 else:
                     os.read(self._wake, 64)
+            self._beat()
             if self._pid:
                 self._consider()
+
+    def _beat(self):  # type: () -> None
+        """Touch the sign of life up to which a run is charged whose node is lost."""
+        now = time.monotonic()
+        if now < self._next_beat:
+            return
+        self._next_beat = now + BEAT_SECONDS
+        try:
+            with open(self._alive, "a"):
+                os.utime(self._alive)
+        except OSError:
+            # A full disk stops no run.
+            pass
 
     def _timeout(self):  # type: () -> float
         now = time.monotonic()

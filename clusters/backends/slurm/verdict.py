@@ -61,6 +61,8 @@ def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
     started = _started(row, facts) if ran else None
     over = _ended(row, facts)
     reason = _reason(record, row, evidence, started, over)
+    if reason is EndReason.NODE_LOST:
+        over = _last_sign(facts, over)
     return Observation(
         external_name=record.name,
         phase=Phase.ENDED,
@@ -85,9 +87,8 @@ def put_back(record: Record, row: Row, evidence: Evidence) -> Observation:
     if account and account.started and not _is_not_later(started, account.started):
         started = account.started
     over = account.ended if account else None
-    if reason is EndReason.NODE_LOST and over and _is_not_later(facts.ended, over):
-        # It had ended when Slurm, which was away, took it for lost.
-        over = facts.ended
+    if reason is EndReason.NODE_LOST:
+        over = _last_sign(facts, over)
     words = {
         EndReason.PREEMPTED: "Slurm gave its place to work of higher priority.",
         EndReason.NODE_LOST: "Slurm lost its node and put it back into the queue.",
@@ -183,6 +184,12 @@ def _ended(row: Row, facts: Facts) -> float | None:
 
 def _is_near(said: float | None, known: float | None) -> bool:
     return said is not None and known is not None and abs(said - known) <= SLACK_SECONDS
+
+
+def _last_sign(facts: Facts, over: float | None) -> float | None:
+    """Until when a run whose node is lost is charged; Slurm notices minutes later."""
+    sign = facts.ended or facts.alive
+    return sign if _is_not_later(sign, over) else over
 
 
 def _is_not_later(said: float | None, known: float | None) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from clusters.backends.base import BackendUnavailable, Handle, Phase
+from clusters.backends.base import BackendUnavailable, EndReason, Handle, Phase
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.cli import raise_for_submission
 from clusters.backends.slurm.folders import Folders, Record
@@ -19,6 +21,7 @@ RECORD = Record(
     name="fg-a-1", user="fg-team7", uid=300_007, time_limit=600, nodes=1, tried_at=SUBMITTED,
     origin="fg-a-1", job_id="100",
 )  # fmt: skip
+NOTICED = SUBMITTED + 300
 LATER = str(SUBMITTED + 9)
 
 
@@ -92,3 +95,30 @@ def test_a_job_that_is_being_handed_over_has_the_name_of_the_attempt_before(
 def test_a_connection_that_breaks_is_no_refusal() -> None:
     with pytest.raises(BackendUnavailable):
         raise_for_submission("sbatch: error: Batch job submission failed: Connection reset by peer")
+
+
+@pytest.mark.parametrize(
+    ("squeue", "sacct"),
+    [
+        (queue_line(State="NODE_FAIL", EndTime=str(NOTICED)), ""),
+        (
+            queue_line(State="PENDING", RestartCnt="1", Reason="BeginTime"),
+            f"100|100|fg-team7|NODE_FAIL|0:0|{SUBMITTED}|{SUBMITTED}|{NOTICED}|gpu1|fg-a-1\n",
+        ),
+    ],
+    ids=["not put back", "put back"],
+)
+def test_a_run_whose_node_is_lost_is_charged_until_its_last_sign_of_life(
+    tools: FakeTools, folders: Folders, backend: SlurmBackend, squeue: bytes, sacct: str
+) -> None:
+    folders.save(replace(RECORD, uid=os.getuid()))
+    place = folders.attempt("fg-a-1") / "work" / "0"
+    place.mkdir(parents=True)
+    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
+    (place / "alive").touch()
+    os.utime(place / "alive", (SUBMITTED + 7.25, SUBMITTED + 7.25))
+    tools.says("squeue", squeue)
+    tools.says("sacct", sacct.encode())
+    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
+    assert end.reason is EndReason.NODE_LOST
+    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + 7.25, UTC)
