@@ -19,6 +19,7 @@ from clusters.choices import (
     REASON_OF_WAIT,
     AttemptState,
     Reason,
+    Retry,
     WorkloadStatus,
 )
 from clusters.control.breaker import consider_breaker
@@ -200,6 +201,9 @@ def _end(
     if may_retry and queue_again(attempt, job, reason):
         return
     release_hold(resource_kind=RESOURCE_KIND, resource_id=job.pk)
+    if job.stop_requested_at is not None and ENDINGS[reason].retry in {Retry.ALWAYS, Retry.START}:
+        # Its machine went away while it was being stopped: it is stopped all the same.
+        reason = Reason(job.stop_reason or Reason.STOPPED)
     move_workload(
         job,
         ENDINGS[reason].status,

@@ -133,9 +133,7 @@ def _of_job(
         yield f"{wish.key}: answered {answered}, there are {sorted(jobs)}"
         return
     status = rows[-1].status
-    # What is lost while it is being stopped is not run again.
-    is_lost = wish.kind in CANCELLED and rows[-1].reason == "node_lost"
-    if status not in ENDS[wish.kind] and not is_lost:
+    if status not in ENDS[wish.kind]:
         yield f"{wish.key} ({wish.kind}): {status}, {[row.reason for row in rows]}"
     if shown.get(rows[-1].job) != status:
         yield f"{wish.key}: the API says {shown.get(rows[-1].job)}, the database {status}"

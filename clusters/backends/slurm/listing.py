@@ -144,22 +144,16 @@ def read_accounts(
     return Accounts(_account_rows(answer))
 
 
-def run_of(name: str) -> str:
-    """What the names of all attempts of a run begin with."""
-    return name.rpartition("-")[0] or name
-
-
 def _account_rows(answer: Answer) -> list[Row]:
     if answer.status != 0 or (answer.out and not answer.out.endswith(b"\n")):
         raise BackendUnavailable(f"sacct failed: {last_line(answer.error)}")
     lines = answer.out.decode(errors="replace").splitlines()
     rows = [_account_row(line.split("|", SACCT_FIELDS.count(","))) for line in lines]
     rows.sort(key=lambda row: (row.submitted or 0.0, row.started or float("inf")))
-    starts: dict[tuple[str, int, str, str], int] = {}
+    starts: dict[tuple[str, int, str], int] = {}
     numbered = []
     for row in rows:
-        # Of a reused id the rows are other jobs, not more starts of one.
-        key = (row.job_id, row.task, row.user, run_of(row.name))
+        key = (row.job_id, row.task, row.user)
         starts[key] = starts.get(key, -1) + 1
         numbered.append(replace(row, restarts=starts[key]))
     return numbered

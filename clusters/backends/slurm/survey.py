@@ -14,7 +14,7 @@ from clusters.backends.base import BackendUnavailable, Handle, Observation, Phas
 from clusters.backends.slurm import verdict
 from clusters.backends.slurm.cli import Tools
 from clusters.backends.slurm.folders import Facts, Folders, Record
-from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue, run_of
+from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue
 from clusters.backends.slurm.script import NAME
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.users import pattern
@@ -97,24 +97,31 @@ class Watch:
         row = self.look().by_id.get((record.job_id, record.task))
         return row is not None and not self._is_same(record, row)
 
-    def _is_same(self, record: Record, row: Row, *, tolerance: float = SAME_JOB_SECONDS) -> bool:
-        """Whether the job that has the attempt's id is its job.
-
-        `tolerance` in seconds between our submitting and Slurm's time of it, under another name.
-        """
+    def _is_same(self, record: Record, row: Row) -> bool:
+        """Whether the job squeue shows under the attempt's id is its job."""
         if row.user != record.user:
             return False
-        if run_of(row.name) == run_of(record.job_name):
+        is_named = self._is_named_so(record, row)
+        if is_named is not None:
+            return is_named
+        is_anothers = row.name.startswith(PREFIX)
+        if row.restarts > 0:
+            return not is_anothers
+        # Renamed by its user, or the id of another.
+        return _was_submitted_then(
+            record, row, SAME_MOMENT_SECONDS if is_anothers else SAME_JOB_SECONDS
+        )
+
+    def _is_named_so(self, record: Record, row: Row) -> bool | None:
+        """Whether the job's name is the attempt's; None where the name does not tell."""
+        if row.name == record.job_name:
             return True
-        if row.name.startswith(PREFIX):
-            # Another run's, or renamed by its user to look so.
-            other = self._folders.load(row.name) if NAME.fullmatch(row.name) else None
-            if row.restarts > 0 or (other is not None and other.job_id == row.job_id):
-                return False
-            tolerance = SAME_MOMENT_SECONDS
-        elif row.restarts > 0:
-            return True
-        return row.submitted is not None and abs(row.submitted - record.tried_at) < tolerance
+        other = self._folders.load(row.name) if NAME.fullmatch(row.name) else None
+        if other is None:
+            return None
+        if other.origin == record.origin:
+            return True  # one job, which the attempts of a run hand on
+        return False if other.job_id == row.job_id else None
 
     # ---- the survey ----
 
@@ -256,13 +263,26 @@ class Watch:
 
     def _account(self, record: Record, look: Look) -> Row | None:
         """The final row of this very start."""
-        for row in look.accounts.get((record.job_id, record.task), ()):
-            # Accounting calls a job whose start it was not told of "allocation".
-            ours = self._is_same(record, row, tolerance=SAME_MOMENT_SECONDS)
-            ours = ours and row.restarts == record.restart
-            if ours and row.ended is not None and row.state not in ("RUNNING", "PENDING"):
-                return row
-        return None
+        rows = look.accounts.get((record.job_id, record.task), ())
+        # Rows of a reused id are other jobs, not more starts of one.
+        ours = [row for row in rows if self._is_same_account(record, row)]
+        if record.restart >= len(ours):
+            return None
+        row = ours[record.restart]
+        is_final = row.ended is not None and row.state not in ("RUNNING", "PENDING")
+        return row if is_final else None
+
+    def _is_same_account(self, record: Record, row: Row) -> bool:
+        """Whether a row of accounting is one of the attempt's job.
+
+        It calls a job whose start it was not told of "allocation".
+        """
+        if row.user != record.user:
+            return False
+        is_named = self._is_named_so(record, row)
+        if is_named is not None:
+            return is_named
+        return _was_submitted_then(record, row, SAME_MOMENT_SECONDS)
 
     def _let_start(self, record: Record, row: Row, look: Look) -> None:
         """Let a job that was put back start at once.
@@ -337,6 +357,10 @@ def _add_accounts(look: Look, answer: Accounts) -> None:
     look.accounts_on = answer.is_on
     for row in answer.rows:
         look.accounts[row.job_id, row.task].append(row)
+
+
+def _was_submitted_then(record: Record, row: Row, tolerance: float) -> bool:
+    return row.submitted is not None and abs(row.submitted - record.tried_at) < tolerance
 
 
 def _best(rows: list[Row]) -> Row | None:

@@ -167,7 +167,8 @@ def test_what_was_asked_to_stop_is_never_run_again(actor: Actor, engine: Engine)
     job = run(actor, engine, retries=3)
     cancel(actor, job.public_id)
     job = end(engine, job, EndReason.NODE_LOST)
-    assert (job.status, job.reason) == (WorkloadStatus.FAILED, Reason.NODE_LOST)
+    assert (job.status, job.reason) == (WorkloadStatus.CANCELLED, Reason.STOPPED)
+    assert Attempt.objects.get(workload=job).reason == Reason.NODE_LOST
 
 
 @pytest.mark.parametrize(
