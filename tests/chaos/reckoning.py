@@ -13,7 +13,7 @@ import httpx
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from tests.chaos.plan import CANCELLED, Kind, Plan, Wish
+from tests.chaos.plan import Kind, Plan, Wish
 from tests.chaos.storm import FINAL, Report
 from tests.stacks.portal import ROOT, Stack
 
