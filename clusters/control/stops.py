@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import Q
-
 from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.registry import backend
 from clusters.choices import AttemptState
@@ -33,11 +31,9 @@ def pass_on_stops(pool_id: int) -> None:
         sent = attempt.stop_sent_at
         if sent is not None and sent >= _again(pool.grace_seconds):
             continue
-        # Asked before: a turn taken and not used would hold the stop back until the next.
         if not is_answering(pool_id):
             return
-        if _take_turn(attempt, pool.grace_seconds):
-            _stop(backend(pool.backend), attempt, pool.grace_seconds)
+        _stop(backend(pool.backend), attempt, pool.grace_seconds)
 
 
 def stop_strays(engine: Backend, names: Sequence[str], *, taken_at: datetime) -> list[str]:
@@ -56,7 +52,7 @@ def stop_strays(engine: Backend, names: Sequence[str], *, taken_at: datetime) ->
         if attempt.ended_at is None or attempt.ended_at >= taken_at or _has_successor(attempt):
             continue
         grace = attempt.workload.pool.grace_seconds
-        if _take_turn(attempt, grace):
+        if attempt.stop_sent_at is None or attempt.stop_sent_at < _again(grace):
             logger.warning("%s has ended but is still there: stopping it", attempt.external_name)
             _stop(engine, attempt, grace)
     return [name for name in names if name not in known]
@@ -75,16 +71,12 @@ def _again(grace_seconds: int) -> datetime:
     return clock.now() - timedelta(seconds=grace_seconds) - RESEND
 
 
-def _take_turn(attempt: Attempt, grace_seconds: int) -> bool:
-    """Whether this caller is the one to tell the engine; one conditional update decides."""
-    due = Q(stop_sent_at__isnull=True) | Q(stop_sent_at__lt=_again(grace_seconds))
-    taken = Attempt.objects.filter(due, pk=attempt.pk).update(stop_sent_at=clock.now())
-    return bool(taken)
-
-
 def _stop(engine: Backend, attempt: Attempt, grace_seconds: int) -> None:
     try:
         engine.stop(attempt.external_name, grace_seconds=grace_seconds)
     except BackendUnavailable as error:
         logger.warning("%s could not be stopped yet: %s", attempt.external_name, error)
-        Attempt.objects.filter(pk=attempt.pk).update(stop_sent_at=None)
+        return
+    # Noted after it was sent: whoever dies in between sends it twice, which is no matter, where
+    # the other order would leave it unsent until the next round.
+    Attempt.objects.filter(pk=attempt.pk).update(stop_sent_at=clock.now())

@@ -29,14 +29,19 @@ def stop(
         return
     asked = folders.stop_request(record)
     folders.request_stop(record, grace_seconds=grace_seconds)
-    if not job or watch.is_reused(record):
+    if not job:
         return
-    user = f"--user={record.user}"
+    name = watch.name_of(record)
+    if name is None:
+        return
+    # By name too: scancel waits for a slurmctld that is away, which may have given the id to
+    # another job when it is back.
+    ours = (f"--user={record.user}", f"--name={name}")
     if asked is not None and time.time() > asked.at + asked.grace_seconds + OVERDUE_SECONDS:
-        _cancel(tools, user, job)
+        _cancel(tools, *ours, job)
         return
-    _cancel(tools, user, "--state=PENDING", job)
-    _cancel(tools, user, "--state=RUNNING", "--batch", "--signal=TERM", job)
+    _cancel(tools, *ours, "--state=PENDING", job)
+    _cancel(tools, *ours, "--state=RUNNING", "--batch", "--signal=TERM", job)
 
 
 def _cancel(tools: Tools, *argv: str) -> None:

@@ -92,10 +92,12 @@ class Watch:
         rows = [row for row in look.by_name[record.job_name] if row.user == record.user]
         return _best([row for row in rows if row.task == record.task])
 
-    def is_reused(self, record: Record) -> bool:
-        """Whether Slurm has given the attempt's id to another job by now."""
+    def name_of(self, record: Record) -> str | None:
+        """What the attempt's job is called now; None where its id is another job's by now."""
         row = self.look().by_id.get((record.job_id, record.task))
-        return row is not None and not self._is_same(record, row)
+        if row is None:
+            return record.job_name
+        return row.name if self._is_same(record, row) else None
 
     def _is_same(self, record: Record, row: Row) -> bool:
         """Whether the job squeue shows under the attempt's id is its job."""

@@ -60,6 +60,9 @@ def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
     ran = bool(row.node)
     started = _started(row, facts) if ran else None
     over = _ended(row, facts)
+    if _heeded(evidence.stop, facts):
+        # Slurm, away at the time, may have learnt of it much later.
+        over = facts.ended if _is_not_later(facts.ended, over) else over
     reason = _reason(record, row, evidence, started, over)
     if reason is EndReason.NODE_LOST:
         over = _last_sign(facts, over)
@@ -166,6 +169,11 @@ def _end_of_first_start(facts: Facts) -> EndReason:
     return EndReason.USER_ERROR if facts.code else EndReason.COMPLETED
 
 
+def _heeded(stop: StopRequest | None, facts: Facts) -> bool:
+    """Whether it says that it ended when it was told to."""
+    return stop is not None and facts.ended is not None and facts.ended >= stop.at
+
+
 def _never_began(row: Row, facts: Facts) -> bool:
     if row.reason in START_FAILURES or not row.node:
         return True
@@ -174,8 +182,7 @@ def _never_began(row: Row, facts: Facts) -> bool:
 
 
 def _started(row: Row, facts: Facts) -> float | None:
-    # A start long before the one Slurm knows is no gain to the team: Slurm was away then.
-    return facts.started if _is_not_later(facts.started, row.started) else row.started
+    return facts.started if _is_near(facts.started, row.started) else row.started
 
 
 def _ended(row: Row, facts: Facts) -> float | None:

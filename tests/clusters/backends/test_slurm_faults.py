@@ -116,6 +116,7 @@ def test_of_two_starts_of_one_job_the_earlier_is_killed(
     lost(backend, spec.external_name)
     second = next_attempt(spec)
     backend.submit(second)
+    running(backend, second.external_name)
     log_holds(backend, second.external_name, b"saved")
     beat = lab.root / "checkpoints" / f"{spec.team_number}-{spec.run_id}" / "2"
 
@@ -138,15 +139,17 @@ def test_a_job_restarted_while_the_portal_was_away_keeps_its_attempts_apart(
     log_holds(backend, spec.external_name, b"saved")
     lab.run("scontrol", "requeue", seen.engine_id)
 
-    def runs_again() -> bool:
-        lab.run("scontrol", "update", f"jobid={seen.engine_id}", "starttime=now", check=False)
-        return lab.restarts(seen.engine_id) == 1 and "RUNNING" in lab.job_state(seen.engine_id)
+    def is_in_state(state: str) -> bool:
+        return lab.restarts(seen.engine_id) == 1 and state in lab.job_state(seen.engine_id)
 
-    wait_for(runs_again, 30)
+    wait_for(lambda: is_in_state("PENDING"), 30)
+    lab.run("scontrol", "update", f"jobid={seen.engine_id}", "starttime=now")
+    wait_for(lambda: is_in_state("RUNNING"), 30)
 
     assert lost(backend, spec.external_name).reason is EndReason.NODE_LOST
     second = next_attempt(spec)
     backend.submit(second)
+    running(backend, second.external_name)
     log_holds(backend, second.external_name, b"saved")
     assert log_of(backend, second.external_name) == b"attempt 3 found 2\nsaved\n"
     survey = backend.observe([Handle(second.external_name)])

@@ -76,6 +76,15 @@ def test_it_is_not_stopped_in_our_place(tools: FakeTools, backend: SlurmBackend)
     assert tools.calls("scancel") == []
 
 
+def test_a_stop_names_the_job_for_its_id_may_be_anothers_when_slurm_hears_of_it(
+    tools: FakeTools, backend: SlurmBackend
+) -> None:
+    tools.says("squeue", queue_line(Name="renamed"))
+    backend.stop("fg-a-1", grace_seconds=5)
+    assert tools.calls("scancel")
+    assert all(" --name=renamed " in call for call in tools.calls("scancel"))
+
+
 def test_a_job_renamed_to_another_run_by_its_user_stays_ours(
     tools: FakeTools, backend: SlurmBackend
 ) -> None:
@@ -122,3 +131,19 @@ def test_a_run_whose_node_is_lost_is_charged_until_its_last_sign_of_life(
     end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
     assert end.reason is EndReason.NODE_LOST
     assert end.ended_at == datetime.fromtimestamp(SUBMITTED + 7.25, UTC)
+
+
+def test_what_heeded_a_stop_is_charged_until_then_however_late_slurm_learns_of_it(
+    tools: FakeTools, folders: Folders, backend: SlurmBackend
+) -> None:
+    folders.save(replace(RECORD, uid=os.getuid()))
+    place = folders.attempt("fg-a-1") / "work" / "0"
+    place.mkdir(parents=True)
+    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
+    (place / "ended").write_text(f"{SUBMITTED + 9.5} 143\n")
+    folders.request_stop(RECORD, grace_seconds=5)
+    os.utime(folders.attempt("fg-a-1") / "in" / "stop", (SUBMITTED + 9, SUBMITTED + 9))
+    tools.says("squeue", queue_line(State="FAILED", exit_code="36608", EndTime=str(NOTICED)))
+    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
+    assert end.reason is EndReason.STOPPED
+    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + 9.5, UTC)
