@@ -25,14 +25,16 @@ def drive_pool(pool_id: int) -> None:
     """Place, submit and stop what waits in one pool."""
     begun("clusters.tasks.drive_pool", pool_id)
     place(pool_id)
-    submit_placed(pool_id, owner=owners.me())
+    with owners.turn() as owner:
+        submit_placed(pool_id, owner=owner)
     pass_on_stops(pool_id)
 
 
 @shared_task(name="clusters.tasks.observe")
 def observe(name: str) -> None:
     """Look at one engine."""
-    observe_engine(name, owner=owners.me())
+    with owners.turn() as owner:
+        observe_engine(name, owner=owner)
 
 
 @shared_task(name="clusters.tasks.sweep")

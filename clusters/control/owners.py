@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import psutil
@@ -14,6 +17,9 @@ from portal.lib import clock
 
 HEARTBEAT = "heartbeat:worker"
 HEARTBEAT_SECONDS = 10
+# The turns this process has begun and not ended.
+_turns: set[str] = set()
+_numbers = itertools.count(1)
 
 
 @cache
@@ -25,6 +31,20 @@ def _name(pid: int) -> str:
 def me() -> str:
     """This process, as leases name it: `host:pid:create time`."""
     return _name(os.getpid())
+
+
+@contextmanager
+def turn() -> Iterator[str]:
+    """A name to lease rows under for one piece of work; what it still holds at its end is freed.
+
+    Not at once, for it may end because the database is away: the next sweep of this process does.
+    """
+    name = f"{me()}#{next(_numbers)}"
+    _turns.add(name)
+    try:
+        yield name
+    finally:
+        _turns.discard(name)
 
 
 def beat() -> None:
@@ -43,7 +63,8 @@ def workers() -> dict[str, float]:
 
 
 def release_leases_of_the_dead() -> int:
-    """Free what processes of this machine held when they died, so that nobody waits for expiry."""
+    """Free what processes of this machine held when they died, and what turns of this one left,
+    so that nobody waits for expiry."""
     freed = 0
     for model in (Attempt, Engine):
         held = model._default_manager.filter(
@@ -56,8 +77,11 @@ def release_leases_of_the_dead() -> int:
 
 
 def _lives(owner: str) -> bool:
+    process, _, number = owner.partition("#")
+    if process == me():
+        return not number or owner in _turns
     try:
-        _, pid, created = owner.rsplit(":", 2)
+        _, pid, created = process.rsplit(":", 2)
         return f"{psutil.Process(int(pid)).create_time():.2f}" == created
     except (ValueError, psutil.NoSuchProcess):
         return False

@@ -53,7 +53,7 @@ def _hold_back(attempts: list[Attempt]) -> None:
     later = clock.now() + timedelta(seconds=RETRY_SECONDS)
     for attempt in attempts:
         Attempt.objects.filter(pk=attempt.pk, lease_token=attempt.lease_token).update(
-            lease_expires_at=later
+            lease_expires_at=later, lease_owner=""
         )
 
 

@@ -43,6 +43,20 @@ def test_the_living_keep_theirs() -> None:
     assert owners.release_leases_of_the_dead() == 0
 
 
+def test_a_turn_that_goes_on_keeps_its_lease() -> None:
+    with owners.turn() as owner:
+        held_by(owner)
+        assert owners.release_leases_of_the_dead() == 0
+
+
+def test_what_a_turn_could_not_give_back_is_free_after_it() -> None:
+    with owners.turn() as owner:
+        held_by(owner)
+    assert owners.release_leases_of_the_dead() == 1
+    with owners.turn() as owner:
+        assert observe_engine("local", owner=owner)
+
+
 def test_other_machines_keep_theirs() -> None:
     held_by("elsewhere:1:0.00")
     assert owners.release_leases_of_the_dead() == 0
