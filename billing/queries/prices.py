@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import Case, Q, When
+from django.db.models import Q
 
 from billing.models import BillingAccount, Price
 from portal.lib.errors import NotFound
@@ -15,21 +15,15 @@ def price_for(account: BillingAccount, sku_code: str, *, at: datetime) -> Price:
 
     Raises NotFound when neither has one.
     """
-    price = (
-        Price.objects.select_related("sku", "book")
-        .filter(
-            Q(book=account.price_book_id)
-            | Q(book__is_default=True, book__currency=account.currency),
-            sku__code=sku_code,
-            valid_during__contains=at,
-        )
-        .alias(is_own=Case(When(book=account.price_book_id, then=0), default=1))
-        .order_by("is_own")
-        .first()
+    prices = Price.objects.select_related("sku", "book").filter(
+        Q(book=account.price_book_id) | Q(book__is_default=True, book__currency=account.currency),
+        sku__code=sku_code,
+        valid_during__contains=at,
     )
-    if price is None:
+    own_first = sorted(prices, key=lambda price: price.book_id != account.price_book_id)
+    if not own_first:
         raise NotFound("There is no price for this at present.")
-    return price
+    return own_first[0]
 
 
 def list_prices(*, at: datetime) -> dict[str, int]:
