@@ -67,7 +67,7 @@ class JobConsumer(AsyncWebsocketConsumer):
         if live is None:
             return
         self._seen = live.state
-        self._group = group_of(live.job)
+        self._group = group_of(live.job.pk)
         await self.channel_layer.group_add(self._group, self.channel_name)
         await self.accept()
         self._tasks = [

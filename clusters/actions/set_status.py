@@ -16,9 +16,9 @@ from portal.lib import clock
 from portal.lib.events import publish_on_commit
 
 
-def group_of(workload: Workload) -> str:
+def group_of(workload_id: int) -> str:
     """The channel group of one workload's page."""
-    return f"workload.{workload.pk}"
+    return f"workload.{workload_id}"
 
 
 def move_workload(
@@ -52,36 +52,45 @@ def move_workload(
         actor=actor,
     )
     publish_on_commit(
-        group_of(workload),
+        group_of(workload.pk),
         "status",
         {"status": status, "reason": reason, "at": event.at.isoformat(), "event": event.pk},
     )
     return True
 
 
-def set_wait(workload: Workload, reason: Reason, detail: str) -> None:
+def set_wait(workload_id: int, reason: Reason, detail: str) -> None:
     """Say why a queued workload waits; no step of its timeline, for such reasons come and go."""
     changed = (
-        Workload.objects.filter(pk=workload.pk, status=WorkloadStatus.QUEUED)
+        Workload.objects.filter(pk=workload_id, status=WorkloadStatus.QUEUED)
         .exclude(reason=reason, detail=detail)
         .update(reason=reason, detail=detail)
     )
     if not changed:
         return
-    workload.reason, workload.detail = reason, detail
     publish_on_commit(
-        group_of(workload),
+        group_of(workload_id),
         "status",
-        {"status": workload.status, "reason": reason, "at": clock.now().isoformat(), "event": 0},
+        {
+            "status": WorkloadStatus.QUEUED,
+            "reason": reason,
+            "at": clock.now().isoformat(),
+            "event": 0,
+        },
     )
 
 
-def move_attempt(attempt: Attempt, state: AttemptState, **columns: Any) -> bool:
-    """Move `attempt` to `state` with `columns` if its present state admits it; else False."""
-    changed = Attempt.objects.filter(
-        pk=attempt.pk, state__in=ATTEMPT_TRANSITIONS.sources_of(state)
-    ).update(state=state, **columns)
-    if not changed:
+def move_attempt(
+    attempt: Attempt, state: AttemptState, *, is_leased: bool = False, **columns: Any
+) -> bool:
+    """Move `attempt` to `state` with `columns` if its present state admits it; else False.
+
+    With `is_leased` only while the row carries the lease that `attempt` carries.
+    """
+    row = Attempt.objects.filter(pk=attempt.pk, state__in=ATTEMPT_TRANSITIONS.sources_of(state))
+    if is_leased:
+        row = row.filter(lease_token=attempt.lease_token)
+    if not row.update(state=state, **columns):
         return False
     for name, value in {"state": state, **columns}.items():
         setattr(attempt, name, value)

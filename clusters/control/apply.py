@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -34,15 +35,15 @@ def apply_observation(attempt: Attempt, seen: Observation) -> None:
 
     Where `attempt` carries a lease, the result counts only while the row carries it too.
     """
+    if seen.phase == Phase.PENDING:
+        _wait(attempt, seen)
+        return
     with transaction.atomic():
         job = _lock(attempt)
         if job is None:
             return
         seen = _plausible(attempt, seen)
         _note(attempt, seen)
-        if seen.phase == Phase.PENDING:
-            _wait(attempt, job, seen.wait)
-            return
         if seen.started_at is not None and seen.reason != EndReason.START_FAILED:
             _begin(attempt, job, seen)
         if seen.phase == Phase.ENDED:
@@ -105,13 +106,17 @@ def _plausible(attempt: Attempt, seen: Observation) -> Observation:
     return replace(seen, started_at=started, ended_at=ended)
 
 
-def _note(attempt: Attempt, seen: Observation) -> None:
-    """Keep what the engine calls it and where it runs; forget that it was missing."""
-    facts: dict[str, object] = {
+def _facts(attempt: Attempt, seen: Observation) -> dict[str, Any]:
+    """What the engine calls it and where it runs; it is missing no more."""
+    return {
         "engine_id": (seen.engine_id or attempt.engine_id)[:60],
         "node": (seen.node or attempt.node)[:200],
         "missing_since": None,
     }
+
+
+def _note(attempt: Attempt, seen: Observation) -> None:
+    facts = _facts(attempt, seen)
     news = {name: value for name, value in facts.items() if value != getattr(attempt, name)}
     if news:
         Attempt.objects.filter(pk=attempt.pk).update(**news)
@@ -119,16 +124,22 @@ def _note(attempt: Attempt, seen: Observation) -> None:
             setattr(attempt, name, value)
 
 
-def _wait(attempt: Attempt, job: Workload, wait: Wait | None) -> None:
-    move_attempt(
+def _wait(attempt: Attempt, seen: Observation) -> None:
+    """No money moves while it waits, so nothing is locked: each step is one guarded update."""
+    if attempt.state == AttemptState.SUBMITTED:
+        _note(attempt, seen)
+    elif not move_attempt(
         attempt,
         AttemptState.SUBMITTED,
+        is_leased=True,
         submitted_at=clock.now(),
         lease_token=None,
         lease_expires_at=None,
-    )
-    if wait is not None and job.status == WorkloadStatus.QUEUED:
-        set_wait(job, REASON_OF_WAIT[wait.cause], wait_words(wait))
+        **_facts(attempt, seen),
+    ):
+        return
+    if seen.wait is not None:
+        set_wait(attempt.workload_id, REASON_OF_WAIT[seen.wait.cause], wait_words(seen.wait))
 
 
 def _begin(attempt: Attempt, job: Workload, seen: Observation) -> None:

@@ -104,7 +104,7 @@ def _show(at: datetime, fitting: Sequence[tuple[GpuAllotment, Reading]]) -> None
         )
     for attempt, gpus in beats.values():
         publish(
-            group_of(attempt.workload),
+            group_of(attempt.workload_id),
             "gpu",
             {"at": at.isoformat(), "attempt": attempt.number, "gpus": gpus},
         )

@@ -21,22 +21,19 @@ def restart(stack: Stack) -> Figure:
     """`kill -9` of the worker until its successor has seen every attempt again."""
     _fill(stack, RUNNING)
     _wait_for_survey(stack)
+    ran = _seen_running(stack)
     os.kill(stack.pid_of("worker"), signal.SIGKILL)
     (killed_at,) = stack.ask("SELECT clock_timestamp()")[0]
     began = time.monotonic()
     _wait_for_survey(stack, after=f"'{killed_at.isoformat()}'")
     took = time.monotonic() - began
-    (missing,) = stack.ask(
-        "SELECT count(*) FROM clusters_attempt"
-        " WHERE state <> 'running' OR missing_since IS NOT NULL"
-    )[0]
     return Figure(
         f"restart with {RUNNING:,} running",
         f"{took:.2f} s",
         "JupyterHub 14.4 s",
         f"{14.4 / took:.1f}x faster",
         f"< {GOAL_ADOPTED_SECONDS:.0f} s",
-        took < GOAL_ADOPTED_SECONDS and missing == 0,
+        took < GOAL_ADOPTED_SECONDS and _seen_running(stack) == ran >= RUNNING,
     )
 
 
@@ -61,6 +58,14 @@ def _fill(stack: Stack, count: int) -> None:
     (running,) = stack.ask("SELECT count(*) FROM clusters_attempt WHERE state = 'running'")[0]
     if running < count:
         stack.seed("--running", str(count - running))
+
+
+def _seen_running(stack: Stack) -> int:
+    """How many run and were in the engine's last answer."""
+    (count,) = stack.ask(
+        "SELECT count(*) FROM clusters_attempt WHERE state = 'running' AND missing_since IS NULL"
+    )[0]
+    return int(count)
 
 
 def _wait_for_survey(stack: Stack, after: str = "clock_timestamp()") -> None:

@@ -160,7 +160,7 @@ async def test_a_long_log_opens_near_its_end(
 async def test_gpu_samples_are_passed_on(open_as: Open, alice: User, job: Workload) -> None:
     socket = await open_as(alice)
     await socket.take("hello")
-    await database_sync_to_async(publish)(group_of(job), "gpu", {"attempt": 1, "gpus": []})
+    await database_sync_to_async(publish)(group_of(job.pk), "gpu", {"attempt": 1, "gpus": []})
     assert await socket.take("gpu") == {"attempt": 1, "gpus": []}
 
 

@@ -18,9 +18,11 @@ told=
 on_term() {
     told=1
     [ -z "$place" ] || : > "$flag"
-    [ -z "$keeper" ] || kill -TERM "$keeper" 2> /dev/null
+    [ -z "$keeper" ] || kill -USR1 "$keeper" 2> /dev/null
 }
 trap on_term TERM
+# The keeper is woken by it, and may not die of one that comes before it listens.
+trap '' USR1
 
 now() {
     time=${EPOCHREALTIME:-$(date +%s.%N)}
@@ -43,11 +45,13 @@ wait_for() {
 # $4 step.
 start_keeper() {
     exec 5>&1
+    # From its birth on: a subshell starts with the default of what is handled here.
+    trap '' TERM
     coproc KEEPER {
-        trap '' TERM USR1
         exec python3 -I -S "${plan[keeper]}" "$1" "$2" "$3" "${plan[grace]}" "$time" \
             "$folder/in/stop$suffix" "$flag" "$4" >&5
     }
+    trap on_term TERM
     keeper=$KEEPER_PID
     exec 4>&"${KEEPER[1]}"
     exec {KEEPER[1]}>&- {KEEPER[0]}<&- 5>&-
@@ -84,7 +88,7 @@ run_command() {
         unset FASTGPU_FOLDER FASTGPU_MASTER FASTGPU_PORT
         ulimit -c 0
         ulimit -u $((plan[pids] + mine)) 2> /dev/null
-        trap - TERM
+        trap - TERM USR1
         exec setsid env -- "${variables[@]}" "${extra[@]}" /bin/bash "$folder/in/command" \
             < /dev/null >&4 2>&1 4>&-
     ) &
@@ -95,7 +99,7 @@ run_nodes() {
     export FASTGPU_FOLDER FASTGPU_MASTER=$master FASTGPU_PORT=$port
     (
         printf '%s\n' "$BASHPID" >&4
-        trap - TERM
+        trap - TERM USR1
         exec setsid srun --label --quiet --kill-on-bad-exit=1 --mpi=none --nodes="${plan[nodes]}" \
             --ntasks="${plan[nodes]}" --ntasks-per-node=1 \
             --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" /bin/bash "${plan[script]}" node \

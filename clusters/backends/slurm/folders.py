@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -320,15 +321,20 @@ def _touched(folder: int, name: str, uid: int) -> float | None:
 
 def write_file(path: Path, content: bytes, *, mode: int, durable: bool = False) -> None:
     """Put a file in place whole."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.{id(content):x}")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(fd, "wb") as file:
-        os.fchmod(fd, mode)
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(fd)
-    new.replace(path)
+    # A name of its own: several threads, and portals, may write one file at once.
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(fd)
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     if durable:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
