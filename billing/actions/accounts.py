@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from accounts.models import Team
-from billing.models import BillingAccount, PriceBook
+from billing.models import BillingAccount, PriceBook, UsageInterval
 
 
 def ensure_account(team: Team) -> BillingAccount:
@@ -28,6 +29,21 @@ def lock_account(account_id: int) -> BillingAccount:
     Whatever moves the team's money locks this row before any other of the team.
     """
     return BillingAccount.objects.select_for_update(no_key=True).get(pk=account_id)
+
+
+def lock_payer(resource_kind: str, resource_id: int) -> BillingAccount | None:
+    """`lock_account` for whoever pays for a resource; None for one that was never metered."""
+    return (
+        BillingAccount.objects.select_for_update(no_key=True, of=("self",))
+        .filter(
+            Exists(
+                UsageInterval.objects.filter(
+                    account=OuterRef("pk"), resource_kind=resource_kind, resource_id=resource_id
+                )
+            )
+        )
+        .first()
+    )
 
 
 def default_book() -> PriceBook:

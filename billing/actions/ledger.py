@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, Case, F, Q, Value, When
 
 from billing.choices import AccountCode, EntryKind
 from billing.models import JournalEntry, LedgerAccount, Posting
@@ -71,7 +71,7 @@ def post_entry(
     return post_entries([draft])[0]
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def post_entries(drafts: Sequence[EntryDraft]) -> list[JournalEntry]:
     """`post_entry` for many at once, in a fixed number of statements; answers in their order.
 
@@ -82,24 +82,15 @@ def post_entries(drafts: Sequence[EntryDraft]) -> list[JournalEntry]:
     keys = [draft.idempotency_key for draft in drafts]
     if len(set(keys)) != len(keys):
         raise ValueError("two drafts carry the same idempotency key")
-    # Waits for whoever is writing the same key, then leaves theirs alone.
-    JournalEntry.objects.bulk_create([_row(draft) for draft in drafts], ignore_conflicts=True)
-    found = {
-        entry.idempotency_key: entry
-        for entry in JournalEntry.objects.filter(idempotency_key__in=keys).prefetch_related(
-            "postings__account"
-        )
-    }
-    fresh: list[tuple[EntryDraft, JournalEntry]] = []
-    for draft in drafts:
-        entry = found[draft.idempotency_key]
-        legs = list(entry.postings.all())
-        if not legs:  # an entry others can see has postings, so this one is ours
-            fresh.append((draft, entry))
-        elif _content_of(entry, legs) != draft.content():
-            raise Conflict(f"The key {draft.idempotency_key} was used for another entry.")
-    _write_postings(fresh)
-    return [found[key] for key in keys]
+    rows = [_row(draft) for draft in drafts]
+    ours = _insert_new(rows)
+    entries = {row.idempotency_key: row for row in rows if row.idempotency_key in ours}
+    known = [draft for draft in drafts if draft.idempotency_key not in ours]
+    entries |= _same_as_before(known)
+    _write_postings(
+        [(draft, entries[key]) for draft, key in zip(drafts, keys, strict=True) if key in ours]
+    )
+    return [entries[key] for key in keys]
 
 
 def _row(draft: EntryDraft) -> JournalEntry:
@@ -110,6 +101,49 @@ def _row(draft: EntryDraft) -> JournalEntry:
         memo=draft.memo,
         actor=draft.actor,
     )
+
+
+# In SQL, because Django's `ignore_conflicts` does not tell which rows are new.
+_INSERT = """
+INSERT INTO billing_journalentry
+    (kind, idempotency_key, effective_at, recorded_at, memo, actor)
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[]
+)
+ON CONFLICT (idempotency_key) DO NOTHING
+RETURNING id, idempotency_key
+"""
+
+
+def _insert_new(rows: Sequence[JournalEntry]) -> set[str]:
+    """Write the rows whose key is new, giving them their ids; returns those keys.
+
+    Waits for whoever is writing the same key, then leaves theirs alone.
+    """
+    columns = ("kind", "idempotency_key", "effective_at", "recorded_at", "memo", "actor")
+    values = [[getattr(row, column) for row in rows] for column in columns]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+        ids = {key: pk for pk, key in cursor.fetchall()}
+    for row in rows:
+        row.pk = ids.get(row.idempotency_key)
+    return set(ids)
+
+
+def _same_as_before(drafts: Sequence[EntryDraft]) -> dict[str, JournalEntry]:
+    """The entries that stand under the drafts' keys. Raises Conflict where one differs."""
+    if not drafts:
+        return {}
+    keys = [draft.idempotency_key for draft in drafts]
+    entries = JournalEntry.objects.filter(idempotency_key__in=keys)
+    found = {
+        entry.idempotency_key: entry for entry in entries.prefetch_related("postings__account")
+    }
+    for draft in drafts:
+        entry = found[draft.idempotency_key]
+        if _content_of(entry, entry.postings.all()) != draft.content():
+            raise Conflict(f"The key {draft.idempotency_key} was used for another entry.")
+    return found
 
 
 def _content_of(
@@ -127,7 +161,9 @@ def _write_postings(fresh: Sequence[tuple[EntryDraft, JournalEntry]]) -> None:
     for draft, _ in fresh:
         for leg in draft.postings:
             moved[leg.line] += leg.amount_micros
-    accounts = _locked_accounts(moved)
+    if not moved:
+        return
+    accounts = _locked_accounts(list(moved))
     Posting.objects.bulk_create(
         Posting(
             entry=entry,
@@ -138,24 +174,31 @@ def _write_postings(fresh: Sequence[tuple[EntryDraft, JournalEntry]]) -> None:
         for draft, entry in fresh
         for leg in draft.postings
     )
-    for line, amount in moved.items():
-        if amount:
-            LedgerAccount.objects.filter(pk=accounts[line].pk).update(
-                balance_micros=F("balance_micros") + amount
-            )
+    changes = {accounts[line].pk: amount for line, amount in moved.items() if amount}
+    by_row = [When(pk=key, then=Value(amount)) for key, amount in changes.items()]
+    LedgerAccount.objects.filter(pk__in=changes).update(
+        balance_micros=F("balance_micros") + Case(*by_row, output_field=BigIntegerField())
+    )
 
 
-def _locked_accounts(lines: Iterable[Line]) -> dict[Line, LedgerAccount]:
+def _locked_accounts(lines: Sequence[Line]) -> dict[Line, LedgerAccount]:
     """The chart's lines, made where missing, locked in one order: the team's, then the house's."""
-    keys: list[int] = []
+    found = _lock(lines)
+    missing = [line for line in lines if line not in found]
+    if not missing:
+        return found
+    for code, account_id, currency in missing:
+        LedgerAccount.objects.get_or_create(code=code, account_id=account_id, currency=currency)
+    return _lock(lines)
+
+
+def _lock(lines: Sequence[Line]) -> dict[Line, LedgerAccount]:
+    wanted = Q()
     for code, account_id, currency in lines:
-        account, _ = LedgerAccount.objects.get_or_create(
-            code=code, account_id=account_id, currency=currency
-        )
-        keys.append(account.pk)
+        wanted |= Q(code=code, account_id=account_id, currency=currency)
     rows = (
         LedgerAccount.objects.select_for_update(no_key=True)
-        .filter(pk__in=keys)
+        .filter(wanted)
         # House accounts are shared by all teams: taken last, held for the shortest time.
         .order_by(F("account_id").asc(nulls_last=True), "pk")
     )

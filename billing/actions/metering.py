@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing.actions.accounts import lock_account
+from billing.actions.accounts import lock_account, lock_payer
 from billing.actions.rating import rate_closed, rate_open
 from billing.models import BillingAccount, Price, UsageInterval
 from portal.lib.errors import Conflict, InvalidInput, NotFound
@@ -39,12 +39,12 @@ def open_interval(
 ) -> UsageInterval:
     """Start metering `quantity` units at `price` from `started_at`; once for each attempt.
 
-    Time an earlier attempt has paid for already is not metered again. Raises Conflict while an
-    earlier attempt is still being metered, InvalidInput for a price of another SKU.
+    The caller has locked the account. Time an earlier attempt has paid for already is not metered
+    again. Raises Conflict while an earlier attempt is still being metered, InvalidInput for a price
+    of another SKU.
     """
     if price.sku.code != sku_code:
         raise InvalidInput(f"This price is for {price.sku.code}, not for {sku_code}.")
-    lock_account(account.pk)
     begin = started_at
     for other in UsageInterval.objects.filter(
         resource_kind=resource.kind, resource_id=resource.id, sku=price.sku
@@ -77,14 +77,14 @@ def close_interval(
 
     Safe to repeat: a closed interval stays as it is. What ticks rated past the end is given back.
     """
-    found = UsageInterval.objects.filter(
-        resource_kind=resource_kind, resource_id=resource_id, resource_attempt=attempt
-    ).first()
-    if found is None:
+    account = lock_payer(resource_kind, resource_id)
+    if account is None:
         return None
-    account = lock_account(found.account_id)
-    interval = UsageInterval.objects.select_related("price").get(pk=found.pk)
-    if interval.ended_at is None:
+    attempts = UsageInterval.objects.select_related("price").filter(
+        resource_kind=resource_kind, resource_id=resource_id
+    )
+    interval = attempts.filter(resource_attempt=attempt).first()
+    if interval is not None and interval.ended_at is None:
         interval.ended_at = max(ended_at, interval.started_at)
         interval.save(update_fields=["ended_at"])
         rate_closed(account, interval)

@@ -43,9 +43,9 @@ def apply_observation(attempt: Attempt, seen: Observation) -> None:
         if job is None:
             return
         seen = _plausible(attempt, seen)
-        _note(attempt, seen)
-        if seen.started_at is not None and seen.reason != EndReason.START_FAILED:
-            _begin(attempt, job, seen)
+        has_begun = seen.started_at is not None and seen.reason != EndReason.START_FAILED
+        if not (has_begun and _begin(attempt, job, seen)):
+            _note(attempt, seen)
         if seen.phase == Phase.ENDED:
             _end(attempt, job, seen, reason_of(seen))
 
@@ -142,17 +142,19 @@ def _wait(attempt: Attempt, seen: Observation) -> None:
         set_wait(attempt.workload_id, REASON_OF_WAIT[seen.wait.cause], wait_words(seen.wait))
 
 
-def _begin(attempt: Attempt, job: Workload, seen: Observation) -> None:
+def _begin(attempt: Attempt, job: Workload, seen: Observation) -> bool:
+    """Let it run and be metered; False where it did already."""
     assert seen.started_at is not None  # noqa: S101  # the caller looked
-    if not move_attempt(
+    if attempt.state == AttemptState.RUNNING or not move_attempt(
         attempt,
         AttemptState.RUNNING,
         started_at=seen.started_at,
         submitted_at=attempt.submitted_at or clock.now(),
         lease_token=None,
         lease_expires_at=None,
+        **_facts(attempt, seen),
     ):
-        return
+        return False
     move_workload(
         job,
         WorkloadStatus.RUNNING,
@@ -174,6 +176,7 @@ def _begin(attempt: Attempt, job: Workload, seen: Observation) -> None:
         quantity=job.gpus,
         started_at=seen.started_at,
     )
+    return True
 
 
 def _end(

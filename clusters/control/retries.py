@@ -27,7 +27,8 @@ def queue_again(attempt: Attempt, job: Workload, reason: Reason) -> bool:
 
     `attempt` has just ended for `reason`; the caller holds the workload's row.
     """
-    if job.stop_requested_at is not None or attempt.number >= MOST_ATTEMPTS:
+    is_out = _class(reason) == Retry.NEVER or attempt.number >= MOST_ATTEMPTS
+    if is_out or job.stop_requested_at is not None:
         return False
     ended = Attempt.objects.filter(workload=job).order_by("number")
     earlier = list(ended.only("number", "reason", "started_at", "ended_at"))
