@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 import django
-from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -18,17 +23,33 @@ class Handler(ASGIHandler):
     """Django's, with the way from the first middleware to the view and back in one thread.
 
     All our middleware and views are synchronous: between an asynchronous handler and them each
-    request would change threads four times. Answers are still streamed by the event loop.
+    request would change threads four times. The threads are few and stay: more would only contend
+    for the interpreter, and each new one would connect to the cache anew. Answers are still
+    streamed by the event loop.
     """
 
     def __init__(self) -> None:
         """Load the middleware a second time, as for WSGI."""
         super().__init__()
         self.load_middleware(is_async=False)
+        # For each request a thread of its own, only to tidy a connection that it has not: `_answer`
+        # does so for the thread that has.
+        request_started.disconnect(close_old_connections)
+        request_started.disconnect(reset_queries)
+        self.threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="request")
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Middleware and view, in the thread of this request."""
-        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+        """Middleware and view, in the next thread that is free."""
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        return await loop.run_in_executor(self.threads, context.run, self._answer, request)
+
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        reset_queries()
+        try:
+            return self.get_response(request)
+        finally:
+            close_old_connections()
 
 
 django.setup(set_prefix=False)

@@ -148,6 +148,9 @@ def _celery_url(url: str) -> str:
 
 
 DATABASES = {"default": _database(DATABASE_URL)}
+# Requests answered at a time by one web process; the others wait their turn. Each may need a
+# connection of DATABASE_POOL, which the event streams share.
+WEB_THREADS = env_int("WEB_THREADS", 8)
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
 }

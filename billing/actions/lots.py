@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from billing.actions.ledger import PostingDraft
 from billing.choices import AccountCode, LotKind
 from billing.models import BillingAccount, CreditLot, JournalEntry, LedgerAccount, LotConsumption
+from portal.lib.rows import update_rows
 
 _RANK = {LotKind.PROMOTIONAL: 0, LotKind.GOODWILL: 1, LotKind.PURCHASED: 2}
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -81,7 +82,7 @@ def save_consumption(taken: Sequence[tuple[JournalEntry, Sequence[Share]]]) -> N
         for share in shares
     )
     lots = {share.lot.pk: share.lot for _, shares in taken for share in shares}
-    CreditLot.objects.bulk_update(lots.values(), ["remaining_micros"])
+    update_rows(lots.values(), ["remaining_micros"])
 
 
 def debt_of(account: BillingAccount) -> int:

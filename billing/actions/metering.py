@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,35 +29,54 @@ class Resource:
     label: str
 
 
-@transaction.atomic(savepoint=False)
-def open_interval(
-    account: BillingAccount,
-    *,
-    sku_code: str,
-    price: Price,
-    resource: Resource,
-    quantity: int,
-    started_at: datetime,
-) -> UsageInterval:
-    """Start metering `quantity` units at `price` from `started_at`; once for each attempt.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`quantity` units of a SKU in use by `resource` from `started_at`, at a pinned price."""
 
-    The caller has locked the account. Time an earlier attempt has paid for already is not metered
+    account: BillingAccount
+    sku_code: str
+    price: Price
+    resource: Resource
+    quantity: int
+    started_at: datetime
+
+
+@transaction.atomic(savepoint=False)
+def open_intervals(starts: Sequence[Start]) -> list[UsageInterval]:
+    """Meter each of `starts`, once for each attempt; answers in their order.
+
+    The caller has locked the accounts. Time an earlier attempt has paid for already is not metered
     again. Raises Conflict while an earlier attempt is still being metered, InvalidInput for a price
     of another SKU.
     """
-    if price.sku.code != sku_code:
-        raise InvalidInput(f"This price is for {price.sku.code}, not for {sku_code}.")
-    begin = started_at
-    for other in UsageInterval.objects.filter(
-        resource_kind=resource.kind, resource_id=resource.id, sku=price.sku
+    earlier: dict[tuple[str, int, int], list[UsageInterval]] = defaultdict(list)
+    for interval in UsageInterval.objects.filter(
+        resource_kind__in={start.resource.kind for start in starts},
+        resource_id__in={start.resource.id for start in starts},
     ):
+        earlier[interval.resource_kind, interval.resource_id, interval.sku_id].append(interval)
+    opened = []
+    for start in starts:
+        resource = start.resource
+        opened.append(_opened(start, earlier[resource.kind, resource.id, start.price.sku_id]))
+    UsageInterval.objects.bulk_create(interval for interval in opened if interval.pk is None)
+    return opened
+
+
+def _opened(start: Start, earlier: Iterable[UsageInterval]) -> UsageInterval:
+    """The interval of `start` as it is, or a new one that follows what was metered `earlier`."""
+    price, resource = start.price, start.resource
+    if price.sku.code != start.sku_code:
+        raise InvalidInput(f"This price is for {price.sku.code}, not for {start.sku_code}.")
+    begin = start.started_at
+    for other in earlier:
         if other.resource_attempt == resource.attempt:
             return other
         if other.ended_at is None:
             raise Conflict(f"{resource.public_id} is being metered for another attempt.")
         begin = max(begin, other.ended_at)
-    return UsageInterval.objects.create(
-        account=account,
+    return UsageInterval(
+        account=start.account,
         sku=price.sku,
         price=price,
         resource_kind=resource.kind,
@@ -63,7 +84,7 @@ def open_interval(
         resource_attempt=resource.attempt,
         resource_public_id=resource.public_id,
         resource_label=resource.label,
-        quantity=quantity,
+        quantity=start.quantity,
         started_at=begin,
         rated_until=begin,
     )

@@ -14,6 +14,7 @@ from billing.models import BillingAccount, RatedUsage, UsageInterval
 from billing.queries.accrual import accrued_micros
 from billing.queries.periods import cuts
 from portal.lib import clock
+from portal.lib.rows import update_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +119,4 @@ def _save(slices: Sequence[Slice], entries: dict[str, int]) -> None:
         interval = moved.setdefault(piece.interval.pk, piece.interval)
         interval.rated_until = piece.end
         interval.billed_micros += piece.amount_micros
-    UsageInterval.objects.bulk_update(moved.values(), ["rated_until", "billed_micros"])
+    update_rows(moved.values(), ["rated_until", "billed_micros"])

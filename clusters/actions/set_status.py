@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from clusters.choices import (
@@ -14,6 +15,7 @@ from clusters.choices import (
 from clusters.models import Attempt, Workload, WorkloadEvent
 from portal.lib import clock
 from portal.lib.events import publish_on_commit
+from portal.lib.rows import update_rows
 
 
 def group_of(workload_id: int) -> str:
@@ -51,12 +53,46 @@ def move_workload(
         message=detail[:500],
         actor=actor,
     )
-    publish_on_commit(
-        group_of(workload.pk),
-        "status",
-        {"status": status, "reason": reason, "at": event.at.isoformat(), "event": event.pk},
-    )
+    _tell(event)
     return True
+
+
+def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
+    """`move_workload` to running for many at once, each with the attempt that runs.
+
+    The caller holds their rows; one whose status does not admit it is left as it is.
+    """
+    sources = WORKLOAD_TRANSITIONS.sources_of(WorkloadStatus.RUNNING)
+    moved = [(job, attempt) for job, attempt in started if job.status in sources]
+    for job, attempt in moved:
+        job.status, job.reason, job.detail = WorkloadStatus.RUNNING, Reason.RUNNING, ""
+        job.started_at = job.started_at or attempt.started_at
+    update_rows([job for job, _ in moved], ["status", "reason", "detail", "started_at"])
+    events = WorkloadEvent.objects.bulk_create(
+        WorkloadEvent(
+            workload=job,
+            attempt_number=attempt.number,
+            status=WorkloadStatus.RUNNING,
+            reason=Reason.RUNNING,
+            actor="FastGPU",
+        )
+        for job, attempt in moved
+    )
+    for event in events:
+        _tell(event)
+
+
+def _tell(event: WorkloadEvent) -> None:
+    publish_on_commit(
+        group_of(event.workload_id),
+        "status",
+        {
+            "status": event.status,
+            "reason": event.reason,
+            "at": event.at.isoformat(),
+            "event": event.pk,
+        },
+    )
 
 
 def set_wait(workload_id: int, reason: Reason, detail: str) -> None:
@@ -95,3 +131,20 @@ def move_attempt(
     for name, value in {"state": state, **columns}.items():
         setattr(attempt, name, value)
     return True
+
+
+def start_attempts(attempts: Sequence[Attempt]) -> None:
+    """`move_attempt` to running for many at once, with what the caller has set on them.
+
+    The caller holds their rows and has seen that their states admit it.
+    """
+    for attempt in attempts:
+        attempt.state = AttemptState.RUNNING
+        attempt.lease_token = attempt.lease_expires_at = None
+    update_rows(
+        attempts,
+        [
+            "state", "started_at", "submitted_at", "lease_token", "lease_expires_at", "engine_id",
+            "node", "missing_since",
+        ],
+    )  # fmt: skip

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
 from billing.actions.holds import release_hold
-from billing.actions.metering import Resource, close_interval, open_interval
+from billing.actions.metering import close_interval
 from clusters.actions.jobs import RESOURCE_KIND
-from clusters.actions.locks import lock_workload
-from clusters.actions.set_status import move_attempt, move_workload, set_wait
+from clusters.actions.locks import lock_workloads
+from clusters.actions.set_status import (
+    move_attempt,
+    move_workload,
+    set_wait,
+)
 from clusters.backends.base import REQUEUE_EXIT_CODE, EndReason, Observation, Phase, Wait
 from clusters.choices import (
     ENDINGS,
@@ -21,13 +26,17 @@ from clusters.choices import (
     AttemptState,
     Reason,
     Retry,
-    WorkloadStatus,
 )
+from clusters.control.begin import Case, begin, facts_of
 from clusters.control.breaker import consider_breaker
 from clusters.control.retries import queue_again
 from clusters.models import Attempt, GpuAllotment, Workload
 from portal.lib import clock
 from portal.lib.tasks import hint_on_commit
+
+logger = logging.getLogger(__name__)
+# Settled in one transaction: their teams' accounts are held no longer than a moment.
+TOGETHER = 20
 
 
 def apply_observation(attempt: Attempt, seen: Observation) -> None:
@@ -37,35 +46,80 @@ def apply_observation(attempt: Attempt, seen: Observation) -> None:
     """
     if seen.phase == Phase.PENDING:
         _wait(attempt, seen)
-        return
-    with transaction.atomic():
-        job = _lock(attempt)
-        if job is None:
+    else:
+        _settle([(attempt, seen)])
+
+
+def apply_observations(news: Iterable[tuple[Attempt, Observation]]) -> None:
+    """`apply_observation` for many, some at a time in one transaction.
+
+    One that cannot be settled does not keep the others from it: it is logged, and loop_status
+    shows it.
+    """
+    together: list[tuple[Attempt, Observation]] = []
+    for attempt, seen in news:
+        if seen.phase == Phase.PENDING:
+            _try(attempt, seen)
+        else:
+            together.append((attempt, seen))
+    for first in range(0, len(together), TOGETHER):
+        _try_together(together[first : first + TOGETHER])
+
+
+def _try_together(pairs: Sequence[tuple[Attempt, Observation]]) -> None:
+    if len(pairs) > 1:
+        try:
+            _settle(pairs)
+        except Exception:
+            logger.exception("%d attempts could not be settled together", len(pairs))
+        else:
             return
-        seen = _plausible(attempt, seen)
-        has_begun = seen.started_at is not None and seen.reason != EndReason.START_FAILED
-        if not (has_begun and _begin(attempt, job, seen)):
-            _note(attempt, seen)
-        if seen.phase == Phase.ENDED:
-            _end(attempt, job, seen, reason_of(seen))
+    for attempt, seen in pairs:
+        _try(attempt, seen)
 
 
+def _try(attempt: Attempt, seen: Observation) -> None:
+    try:
+        apply_observation(attempt, seen)
+    except Exception:
+        logger.exception("%s could not be settled", attempt.external_name)
+
+
+@transaction.atomic
+def _settle(pairs: Sequence[tuple[Attempt, Observation]]) -> None:
+    """Bring attempts that have begun or ended to what was seen, the starts of all at once."""
+    locked = _lock([attempt for attempt, _ in pairs])
+    cases = [
+        Case(*locked[attempt.pk], _plausible(locked[attempt.pk][0], seen))
+        for attempt, seen in pairs
+        if attempt.pk in locked
+    ]
+    begun = [case for case in cases if case.has_begun]
+    for case in cases:
+        if case not in begun:
+            _note(case.attempt, case.seen)
+    if begun:
+        begin(begun)
+    for case in cases:
+        if case.seen.phase == Phase.ENDED:
+            _end(case.attempt, case.job, case.seen, reason_of(case.seen))
+
+
+@transaction.atomic
 def end_unplaceable(attempt: Attempt, reason: Reason, detail: str) -> None:
     """End an attempt no engine knows or will ever take; trying again would change nothing."""
-    with transaction.atomic():
-        job = _lock(attempt)
-        if job is not None:
-            _end(attempt, job, None, reason, detail, may_retry=False)
+    for row, job in _lock([attempt]).values():
+        _end(row, job, None, reason, detail, may_retry=False)
 
 
+@transaction.atomic
 def end_lost(attempt: Attempt) -> None:
     """End an attempt its engine forgot; it is billed to the last time it was seen."""
-    with transaction.atomic():
-        job = _lock(attempt)
-        if job is not None and attempt.missing_since is not None:
+    for row, job in _lock([attempt]).values():
+        if row.missing_since is not None:
             # Handed over after the last look and never seen: then it ran for no time at all.
-            seen = max(filter(None, [attempt.last_seen_at, attempt.started_at]), default=None)
-            _end(attempt, job, None, Reason.NODE_LOST, ended_at=seen or attempt.missing_since)
+            seen = max(filter(None, [row.last_seen_at, row.started_at]), default=None)
+            _end(row, job, None, Reason.NODE_LOST, ended_at=seen or row.missing_since)
 
 
 def reason_of(seen: Observation) -> Reason:
@@ -80,18 +134,21 @@ def wait_words(wait: Wait) -> str:
     return f"{wait.words} {wait.advice}".strip()[:500]
 
 
-def _lock(attempt: Attempt) -> Workload | None:
-    """The workload, locked after its team's account (the order everywhere).
+def _lock(attempts: Iterable[Attempt]) -> dict[int, tuple[Attempt, Workload]]:
+    """The attempts by key as they stand, with their workloads, all locked.
 
-    None once the attempt has ended, or when its lease went to somebody else.
+    Accounts first, then workloads, then attempts (the order everywhere). Without those that have
+    ended, and those whose lease went to somebody else.
     """
-    token = attempt.lease_token
-    job = lock_workload(attempt.workload_id)
-    attempt.refresh_from_db()
-    if attempt.state == AttemptState.ENDED:
-        return None
-    is_stale = attempt.state == AttemptState.PLACED and attempt.lease_token != token
-    return None if is_stale else job
+    tokens = {attempt.pk: attempt.lease_token for attempt in attempts}
+    jobs = lock_workloads({attempt.workload_id for attempt in attempts})
+    rows = Attempt.objects.select_for_update(no_key=True).filter(pk__in=tokens).order_by("pk")
+    found: dict[int, tuple[Attempt, Workload]] = {}
+    for row in rows:
+        is_stale = row.state == AttemptState.PLACED and row.lease_token != tokens[row.pk]
+        if row.state != AttemptState.ENDED and not is_stale:
+            found[row.pk] = (row, jobs[row.workload_id])
+    return found
 
 
 def _plausible(attempt: Attempt, seen: Observation) -> Observation:
@@ -106,17 +163,8 @@ def _plausible(attempt: Attempt, seen: Observation) -> Observation:
     return replace(seen, started_at=started, ended_at=ended)
 
 
-def _facts(attempt: Attempt, seen: Observation) -> dict[str, Any]:
-    """What the engine calls it and where it runs; it is missing no more."""
-    return {
-        "engine_id": (seen.engine_id or attempt.engine_id)[:60],
-        "node": (seen.node or attempt.node)[:200],
-        "missing_since": None,
-    }
-
-
 def _note(attempt: Attempt, seen: Observation) -> None:
-    facts = _facts(attempt, seen)
+    facts = facts_of(attempt, seen)
     news = {name: value for name, value in facts.items() if value != getattr(attempt, name)}
     if news:
         Attempt.objects.filter(pk=attempt.pk).update(**news)
@@ -135,48 +183,11 @@ def _wait(attempt: Attempt, seen: Observation) -> None:
         submitted_at=clock.now(),
         lease_token=None,
         lease_expires_at=None,
-        **_facts(attempt, seen),
+        **facts_of(attempt, seen),
     ):
         return
     if seen.wait is not None:
         set_wait(attempt.workload_id, REASON_OF_WAIT[seen.wait.cause], wait_words(seen.wait))
-
-
-def _begin(attempt: Attempt, job: Workload, seen: Observation) -> bool:
-    """Let it run and be metered; False where it did already."""
-    assert seen.started_at is not None  # noqa: S101  # the caller looked
-    if attempt.state == AttemptState.RUNNING or not move_attempt(
-        attempt,
-        AttemptState.RUNNING,
-        started_at=seen.started_at,
-        submitted_at=attempt.submitted_at or clock.now(),
-        lease_token=None,
-        lease_expires_at=None,
-        **_facts(attempt, seen),
-    ):
-        return False
-    move_workload(
-        job,
-        WorkloadStatus.RUNNING,
-        Reason.RUNNING,
-        attempt_number=attempt.number,
-        started_at=job.started_at or seen.started_at,
-    )
-    open_interval(
-        job.team.billing_account,
-        sku_code=job.pool.sku_code,
-        price=job.price,
-        resource=Resource(
-            kind=RESOURCE_KIND,
-            id=job.pk,
-            attempt=attempt.number,
-            public_id=job.public_id,
-            label=job.name,
-        ),
-        quantity=job.gpus,
-        started_at=seen.started_at,
-    )
-    return True
 
 
 def _end(

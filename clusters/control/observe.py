@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
 from clusters.backends.registry import backend
 from clusters.choices import REASON_OF_WAIT, AttemptState, Reason
-from clusters.control.apply import apply_observation, end_lost, wait_words
+from clusters.control.apply import apply_observations, end_lost, wait_words
 from clusters.control.engines import record_answer, record_failure, record_strays, take_turn
 from clusters.control.stops import stop_strays
 from clusters.models import Attempt
@@ -102,8 +102,7 @@ def _take_in(rows: Iterable[Row], survey: Survey, *, seen_until: datetime | None
         )
     if found:
         Attempt.objects.filter(pk__in=found).update(missing_since=None)
-    for attempt in _attempts(news):
-        _apply(attempt, news[attempt.pk])
+    apply_observations((attempt, news[attempt.pk]) for attempt in _attempts(news))
     for attempt in _attempts(lost):
         end_lost(attempt)
 
@@ -125,11 +124,3 @@ def _waits_otherwise(row: Row, seen: Observation) -> bool:
 
 def _attempts(keys: Iterable[int]) -> list[Attempt]:
     return list(Attempt.objects.filter(pk__in=list(keys)).order_by("pk"))
-
-
-def _apply(attempt: Attempt, seen: Observation) -> None:
-    try:
-        apply_observation(attempt, seen)
-    except Exception:
-        # One row that cannot be settled must not keep the others from it; loop_status shows it.
-        logger.exception("%s could not be settled", attempt.external_name)

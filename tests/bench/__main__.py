@@ -82,7 +82,7 @@ def _on_slurm(names: set[str], rounds: int, figures: list[Figure], notes: list[s
         stack.start()
         stack.manage("add_pool", *slurm.POOL)
         measures: dict[str, Measure] = {
-            "slurm_launch": lambda: [slurm.measure_launch(stack, lab, rounds)],
+            "slurm_launch": lambda: [slurm.measure_launch(stack, lab, 3 * rounds)],
             "slurm_burst": lambda: [slurm.measure_burst(stack, lab)],
         }
         _measure(measures, names, figures, notes)

@@ -1,4 +1,7 @@
-"""An engine that does nothing: what is submitted runs at once and for ever. Holds no state."""
+"""An engine that does nothing: what was submitted runs when next looked at, and for ever.
+
+It holds no state, and answers as one that queues does: a submission is only taken note of.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,7 @@ class NoopBackend(Backend):
     queues = True
 
     def submit(self, spec: LaunchSpec) -> Observation:
-        return Observation(
-            spec.external_name, Phase.RUNNING, started_at=datetime.now(UTC), node="noop"
-        )
+        return Observation(spec.external_name, Phase.PENDING)
 
     def observe(self, handles: Iterable[Handle]) -> Survey:
         taken_at = datetime.now(UTC)

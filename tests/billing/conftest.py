@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from billing.actions.metering import Resource, open_interval
+from billing.actions.metering import Resource, Start, open_intervals
 from billing.models import BillingAccount, Price, UsageInterval
 from portal.lib import clock
 from tests.billing.sandbox.harness import (
@@ -55,7 +55,7 @@ def metered(account: BillingAccount, prices: Price) -> Metered:
     def begin(
         resource_id: int = 1, attempt: int = 1, quantity: int = 1, at: datetime = START
     ) -> UsageInterval:
-        return open_interval(
+        start = Start(
             account,
             sku_code=prices.sku.code,
             price=prices,
@@ -63,6 +63,7 @@ def metered(account: BillingAccount, prices: Price) -> Metered:
             quantity=quantity,
             started_at=at,
         )
+        return open_intervals([start])[0]
 
     return begin
 

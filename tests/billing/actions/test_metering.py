@@ -14,8 +14,9 @@ from accounts.actor import Actor
 from billing.actions.credit import grant_credit
 from billing.actions.metering import (
     Resource,
+    Start,
     close_interval,
-    open_interval,
+    open_intervals,
     rate_interval,
     rate_open_intervals,
 )
@@ -209,13 +210,17 @@ def test_same_number_of_another_kind_does_not_overlap(metered: Metered) -> None:
 def test_price_of_another_sku_is_refused(account: BillingAccount, prices: Price) -> None:
     Sku.objects.create(code="other", label="Other")
     with pytest.raises(InvalidInput):
-        open_interval(
-            account,
-            sku_code="other",
-            price=prices,
-            resource=Resource("workload", 1, 1, "job_1", "train"),
-            quantity=1,
-            started_at=START,
+        open_intervals(
+            [
+                Start(
+                    account,
+                    sku_code="other",
+                    price=prices,
+                    resource=Resource("workload", 1, 1, "job_1", "train"),
+                    quantity=1,
+                    started_at=START,
+                )
+            ]
         )
 
 

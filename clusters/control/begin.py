@@ -1,0 +1,75 @@
+"""Attempts that their engine has started: they run, and are metered, from the engine's own time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from billing.actions.metering import Resource, Start, open_intervals
+from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.set_status import start_attempts, start_workloads
+from clusters.backends.base import EndReason, Observation
+from clusters.choices import ATTEMPT_TRANSITIONS, AttemptState
+from clusters.models import Attempt, Workload
+from portal.lib import clock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """An attempt and its workload, both locked, and what was seen of it."""
+
+    attempt: Attempt
+    job: Workload
+    seen: Observation
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it runs, or ran, and is not known to."""
+        return (
+            self.seen.started_at is not None
+            and self.seen.reason != EndReason.START_FAILED
+            and self.attempt.state in ATTEMPT_TRANSITIONS.sources_of(AttemptState.RUNNING)
+        )
+
+    def start(self) -> Start:
+        """What is metered from now on."""
+        assert self.attempt.started_at is not None  # noqa: S101  # it has begun
+        job = self.job
+        return Start(
+            account=job.team.billing_account,
+            sku_code=job.pool.sku_code,
+            price=job.price,
+            resource=Resource(
+                kind=RESOURCE_KIND,
+                id=job.pk,
+                attempt=self.attempt.number,
+                public_id=job.public_id,
+                label=job.name,
+            ),
+            quantity=job.gpus,
+            started_at=self.attempt.started_at,
+        )
+
+
+def begin(cases: Sequence[Case]) -> None:
+    """Let them run, and meter them; a fixed number of statements for any number."""
+    now = clock.now()
+    for case in cases:
+        attempt = case.attempt
+        attempt.started_at = case.seen.started_at
+        attempt.submitted_at = attempt.submitted_at or now
+        for name, value in facts_of(attempt, case.seen).items():
+            setattr(attempt, name, value)
+    start_attempts([case.attempt for case in cases])
+    start_workloads([(case.job, case.attempt) for case in cases])
+    open_intervals([case.start() for case in cases])
+
+
+def facts_of(attempt: Attempt, seen: Observation) -> dict[str, Any]:
+    """What the engine calls it and where it runs; it is missing no more."""
+    return {
+        "engine_id": (seen.engine_id or attempt.engine_id)[:60],
+        "node": (seen.node or attempt.node)[:200],
+        "missing_since": None,
+    }
