@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+_random = random.SystemRandom()
 READY_SECONDS = 150
 # What the suite set for itself must not reach a stack of its own.
 _OURS = (
@@ -111,18 +113,26 @@ def _cmdline(pid: int) -> str:
 
 
 def free_port() -> int:
-    """A port with the two above it free too, at this moment."""
+    """A port with the two above it free too, at this moment.
+
+    Below the range from which Linux gives ports to outgoing connections: one of those may take a
+    port of that range while the stack that will have it again is down.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 60_000 and all(_is_free(port + i) for i in range(3)):
+        port = _random.randrange(10_000, 19_900)
+        if all(_is_free(port + above) for above in range(3)):
             return port
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        # As servers do: connections that are still closing are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def start(
