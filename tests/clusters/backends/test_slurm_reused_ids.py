@@ -147,3 +147,30 @@ def test_what_heeded_a_stop_is_charged_until_then_however_late_slurm_learns_of_i
     end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
     assert end.reason is EndReason.STOPPED
     assert end.ended_at == datetime.fromtimestamp(SUBMITTED + 9.5, UTC)
+
+
+@pytest.mark.parametrize(
+    ("ended", "charged_until"),
+    [
+        pytest.param(91.5, 91.5, id="Slurm was told late"),
+        pytest.param(84.0, 100.0, id="too early to be believed"),
+        pytest.param(104.0, 104.0, id="within the slack"),
+        pytest.param(106.0, 100.0, id="too late to be believed"),
+    ],
+)
+def test_the_end_the_wrapper_wrote_counts_when_slurm_can_have_been_told_late(
+    tools: FakeTools,
+    folders: Folders,
+    backend: SlurmBackend,
+    ended: float,
+    charged_until: float,
+) -> None:
+    folders.save(replace(RECORD, uid=os.getuid()))
+    place = folders.attempt("fg-a-1") / "work" / "0"
+    place.mkdir(parents=True)
+    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
+    (place / "ended").write_text(f"{SUBMITTED + ended} 0\n")
+    line = queue_line(State="COMPLETED", exit_code="0", EndTime=str(SUBMITTED + 100))
+    tools.says("squeue", line)
+    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
+    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + charged_until, UTC)
