@@ -68,10 +68,14 @@ def test_what_does_not_fit_waits_with_a_reason_and_leaves_the_queue_at_once(
     large = launch(developer, "sleep 60", gpus=32, nodes=4)
     until(lambda: developer.job(large)["status"] == "running")
     waiting = launch(developer, "true", gpus=8)
-    # Slurm's first word may be that it has not come to it yet.
-    until(lambda: developer.job(waiting)["reason"] == "waiting_for_gpus")
+
+    def is_told_why() -> bool:
+        # Slurm's first word may be that it has not come to it yet.
+        seen = developer.job(waiting)
+        return bool(seen["detail"]) and seen["reason"] == "waiting_for_gpus"
+
+    until(is_told_why)
     assert developer.job(waiting)["status"] == "queued"
-    assert developer.job(waiting)["detail"]
     for job in (waiting, large):
         assert developer.http.post(f"/jobs/{job}/cancel").status_code == 200
     assert developer.ended(waiting)["reason"] == "cancelled_in_queue"
