@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from clusters.backends.base import BackendUnavailable, GpuDescription, NodeDescription
 from clusters.backends.slurm.cli import Tools, last_line
+from clusters.backends.slurm.hostlist import expand
 
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 GPUS = re.compile(r"gpu(?::(?P<kind>[A-Za-z_][\w.-]*))?:(?P<count>\d+)")
+BOOTED = re.compile(r"^BOOT_TIME\s*=\s*(\d+)", re.MULTILINE)
+BEGAN = re.compile(r" SlurmdStartTime=(\d+)")
 IN_USE = re.compile(r"gres/gpu=(\d+)")
 # Parts of a node's state in which it takes no work; what follows them are marks such as "*".
 PROBLEMS = (
@@ -96,6 +99,29 @@ class Nodes:
                 raise BackendUnavailable("Slurm does not say what the cluster is called.")
             self._cluster = found.group(1)
         return self._cluster
+
+
+def any_was_away(tools: Tools, nodes: str, after: float) -> bool:
+    """Whether the controller or a daemon of these nodes began after a time, or does not answer.
+
+    Where Slurm cannot say, none did. Raises BackendUnavailable where it cannot be asked.
+    """
+    config = tools.run("scontrol", "show", "config")
+    booted = BOOTED.search(config.out.decode(errors="replace"))
+    if booted and int(booted[1]) > after:
+        return True
+    names = [name for name in expand(nodes) if NODE.fullmatch(name)]
+    if not names:
+        return False
+    answer = tools.run("scontrol", "--oneliner", "show", "node", ",".join(names))
+    text = answer.out.decode(errors="replace") if answer.status == 0 else ""
+    began = [int(found) for found in BEGAN.findall(text)]
+    is_away = any(
+        part in node.state
+        for node in _parse(text.encode())
+        for part in ("DOWN", "NOT_RESPONDING", "*")
+    )
+    return is_away or any(at > after for at in began)
 
 
 def _parse(answer: bytes) -> Iterator[Node]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
@@ -15,6 +15,7 @@ from clusters.backends.slurm import verdict
 from clusters.backends.slurm.cli import Tools
 from clusters.backends.slurm.folders import Facts, Folders, Record
 from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue
+from clusters.backends.slurm.nodes import any_was_away
 from clusters.backends.slurm.script import NAME
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.users import pattern
@@ -36,6 +37,8 @@ yet refuse it, and nobody pays for that."""
 RELEASE_SECONDS = 10.0
 MAX_KEPT = 50_000
 UNKNOWN_LIMIT = 1 << 40
+# A wrapper that lives shows it twice a second.
+SILENT_SECONDS = 2.0
 
 Key = tuple[str, int]
 
@@ -205,13 +208,24 @@ class Watch:
             )
         if put_back:
             return verdict.put_back(record, row, evidence)
-        return verdict.ended(record, row, evidence)
+        return verdict.ended(record, row, self._with_absence(row, evidence))
+
+    def _with_absence(self, row: Row, evidence: verdict.Evidence) -> verdict.Evidence:
+        """Asks who was away, where Slurm has an end long after the wrapper's last sign."""
+        facts = evidence.facts
+        sign, silence = facts.ended, verdict.TOLD_LATE_SECONDS
+        if sign is None and evidence.stop is not None:
+            sign, silence = facts.alive, SILENT_SECONDS
+        if sign is None or not row.ended or row.ended - sign < silence:
+            return evidence
+        return replace(evidence, was_away=any_was_away(self._tools, row.node, sign))
 
     def _end_without_row(
         self, record: Record, evidence: verdict.Evidence, look: Look
     ) -> Observation | None:
         if evidence.account is not None:
-            return verdict.ended(record, evidence.account, evidence)
+            account = evidence.account
+            return verdict.ended(record, account, self._with_absence(account, evidence))
         if record.job_id and look.taken_at > record.tried_at + SUBMIT_SETTLE_SECONDS:
             if look.accounts_error is not None and evidence.facts.ended is None:
                 raise look.accounts_error

@@ -36,6 +36,8 @@ class Evidence:
     facts: Facts
     stop: StopRequest | None
     account: Row | None = None
+    was_away: bool = False
+    """A daemon of Slurm was away after the last sign of the run, and heard of its end later."""
 
 
 def alive(record: Record, row: Row, facts: Facts) -> Observation:
@@ -67,7 +69,7 @@ def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
         # Slurm, away at the time, may have learnt of it much later.
         over = facts.ended if _is_not_later(facts.ended, over) else over
     reason = _reason(record, row, evidence, started, over)
-    if reason is EndReason.NODE_LOST:
+    if reason is EndReason.NODE_LOST or evidence.was_away:
         over = _last_sign(facts, over)
     return Observation(
         external_name=record.name,

@@ -239,3 +239,23 @@ def test_without_the_controller_nothing_is_known_and_then_all_is(
 def test_without_slurmrestd_sbatch_is_used(lab: SlurmLab, backend: SlurmBackend) -> None:
     lab.kill_rest()
     assert run(backend, make_spec("true")).reason is EndReason.COMPLETED
+
+
+def test_an_end_in_the_absence_of_the_controller_is_charged_until_that_end(
+    lab: SlurmLab, backend: SlurmBackend
+) -> None:
+    spec = make_spec("echo up; sleep 3; date +%s.%N", seconds=400)
+    backend.submit(spec)
+    log_holds(backend, spec.external_name, b"up")
+    running(backend, spec.external_name)
+    lab.wait_until_saved()
+    lab.kill_controller()
+    printed = wait_for(lambda: log_of(backend, spec.external_name).splitlines()[1:], seconds=30)
+    real = float(printed[0])
+    wait_for(lambda: time.time() - real > 17, seconds=30)
+    lab.start_controller()
+
+    end = lost(backend, spec.external_name)
+    assert end.reason is EndReason.COMPLETED
+    assert end.ended_at is not None
+    assert -1 <= end.ended_at.timestamp() - real <= 1

@@ -174,3 +174,29 @@ def test_the_end_the_wrapper_wrote_counts_when_slurm_can_have_been_told_late(
     tools.says("squeue", line)
     end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
     assert end.ended_at == datetime.fromtimestamp(SUBMITTED + charged_until, UTC)
+
+
+@pytest.mark.parametrize(
+    ("node", "charged_until"),
+    [
+        pytest.param(f"State=IDLE SlurmdStartTime={SUBMITTED + 20}", 7.25, id="it was away"),
+        pytest.param(f"State=DOWN* SlurmdStartTime={SUBMITTED - 20}", 7.25, id="it is away"),
+        pytest.param(f"State=MIXED SlurmdStartTime={SUBMITTED - 20}", 40, id="it never was"),
+    ],
+)
+def test_what_is_stopped_on_a_node_that_had_died_is_charged_until_its_last_sign_of_life(
+    tools: FakeTools, folders: Folders, backend: SlurmBackend, node: str, charged_until: float
+) -> None:
+    folders.save(replace(RECORD, uid=os.getuid()))
+    place = folders.attempt("fg-a-1") / "work" / "0"
+    place.mkdir(parents=True)
+    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
+    (place / "alive").touch()
+    os.utime(place / "alive", (SUBMITTED + 7.25, SUBMITTED + 7.25))
+    folders.request_stop(RECORD, grace_seconds=5)
+    os.utime(folders.attempt("fg-a-1") / "in" / "stop", (SUBMITTED + 30, SUBMITTED + 30))
+    tools.says("squeue", queue_line(State="CANCELLED", EndTime=str(SUBMITTED + 40)))
+    tools.says("scontrol", f"NodeName=gpu1 {node}\n".encode())
+    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
+    assert end.reason is EndReason.STOPPED
+    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + charged_until, UTC)
