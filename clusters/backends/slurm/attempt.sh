@@ -132,7 +132,7 @@ PATH=${plan[path]}
 restart=${SLURM_RESTART_COUNT:-0}
 task=${SLURM_ARRAY_TASK_ID:-}
 suffix=${task:+.$task}
-place=$folder/work/${task:+$task.}$restart
+place=$folder/starts/${task:+$task.}$restart
 rank=0
 now
 if [ "$role" = node ]; then

@@ -9,10 +9,10 @@ Below the root, all of it owned by the portal's user and closed to listing (0711
         end.json                     0600: the last observation, once it has ended
         lock                         held while somebody submits
         in/                          command, env (0400, the team's), plan, stop
-        work/                        0700, the team's, one folder per start of the job:
+        starts/                      0700, the team's, one folder per start of the job:
             <restart>/               started, ended, log, home/ (arrays: <task>.<restart>/)
 
-The content of `work` is hostile: it is reached from open directories, without following links,
+The content of `starts` is hostile: it is reached from open directories, without following links,
 and only plain files of the team's own user are read, up to a bound.
 """
 
@@ -219,11 +219,11 @@ class Folders:
         """The open folder of one start. FileNotFoundError while there is none."""
         start = str(record.restart) if record.task < 0 else f"{record.task}.{record.restart}"
         try:
-            work = os.open(self.attempt(record.origin) / "work", files.FOLDER_FLAGS)
+            starts = os.open(self.attempt(record.origin) / "starts", files.FOLDER_FLAGS)
             try:
-                place = os.open(start, files.FOLDER_FLAGS, dir_fd=work)
+                place = os.open(start, files.FOLDER_FLAGS, dir_fd=starts)
             finally:
-                os.close(work)
+                os.close(starts)
         except OSError as error:
             raise FileNotFoundError(start) from error
         try:

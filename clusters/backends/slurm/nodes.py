@@ -15,6 +15,9 @@ GPUS = re.compile(r"gpu(?::(?P<kind>[A-Za-z_][\w.-]*))?:(?P<count>\d+)")
 BOOTED = re.compile(r"^BOOT_TIME\s*=\s*(\d+)", re.MULTILINE)
 BEGAN = re.compile(r" SlurmdStartTime=(\d+)")
 IN_USE = re.compile(r"gres/gpu=(\d+)")
+RETURN_SECONDS = 60.0
+"""A daemon that is back has heard of what ended in its absence this soon: nodes repeat what they
+have to say every few seconds. A run that ends later owes its end to no absence."""
 # Parts of a node's state in which it takes no work; what follows them are marks such as "*".
 PROBLEMS = (
     "DOWN", "DRAIN", "FAIL", "FUTURE", "MAINT", "NOT_RESPONDING", "PERFCTRS", "POWERED_DOWN",
@@ -101,14 +104,16 @@ class Nodes:
         return self._cluster
 
 
-def any_was_away(tools: Tools, nodes: str, after: float) -> bool:
-    """Whether the controller or a daemon of these nodes began after a time, or does not answer.
+def any_was_away(tools: Tools, nodes: str, sign: float, ended: float) -> bool:
+    """Whether the controller or a daemon of these nodes was, so that Slurm has an end too late.
 
-    Where Slurm cannot say, none did. Raises BackendUnavailable where it cannot be asked.
+    It is away now, or began after the last sign of the run and not long before the end Slurm has.
+    Where Slurm cannot say, none was. Raises BackendUnavailable where it cannot be asked.
     """
+    since = max(sign, ended - RETURN_SECONDS)
     config = tools.run("scontrol", "show", "config")
     booted = BOOTED.search(config.out.decode(errors="replace"))
-    if booted and int(booted[1]) > after:
+    if booted and int(booted[1]) > since:
         return True
     names = [name for name in expand(nodes) if NODE.fullmatch(name)]
     if not names:
@@ -121,7 +126,7 @@ def any_was_away(tools: Tools, nodes: str, after: float) -> bool:
         for node in _parse(text.encode())
         for part in ("DOWN", "NOT_RESPONDING", "*")
     )
-    return is_away or any(at > after for at in began)
+    return is_away or any(at > since for at in began)
 
 
 def _parse(answer: bytes) -> Iterator[Node]:

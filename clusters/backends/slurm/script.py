@@ -85,7 +85,7 @@ def prepare(
     )
     checkpoints = folders.checkpoints(spec.team_number, spec.run_id)
     folders.give(checkpoints, user.pw_uid, user.pw_gid)
-    folders.give(folder / "work", user.pw_uid, user.pw_gid)
+    folders.give(folder / "starts", user.pw_uid, user.pw_gid)
     env = environment(spec, user, prefix, checkpoints)
     private = {
         "command": spec.command.encode() + b"\n",

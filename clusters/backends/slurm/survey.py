@@ -37,8 +37,8 @@ yet refuse it, and nobody pays for that."""
 RELEASE_SECONDS = 10.0
 MAX_KEPT = 50_000
 UNKNOWN_LIMIT = 1 << 40
-# A wrapper that lives shows it twice a second.
-SILENT_SECONDS = 2.0
+SILENT_SECONDS = 0.5
+"""A wrapper that lives shows it this often."""
 
 Key = tuple[str, int]
 
@@ -213,12 +213,12 @@ class Watch:
     def _with_absence(self, row: Row, evidence: verdict.Evidence) -> verdict.Evidence:
         """Asks who was away, where Slurm has an end long after the wrapper's last sign."""
         facts = evidence.facts
-        sign, silence = facts.ended, verdict.TOLD_LATE_SECONDS
+        sign, silence = facts.ended, verdict.SLACK_SECONDS
         if sign is None and evidence.stop is not None:
             sign, silence = facts.alive, SILENT_SECONDS
-        if sign is None or not row.ended or row.ended - sign < silence:
+        if sign is None or not row.ended or row.ended - sign <= silence:
             return evidence
-        return replace(evidence, was_away=any_was_away(self._tools, row.node, sign))
+        return replace(evidence, was_away=any_was_away(self._tools, row.node, sign, row.ended))
 
     def _end_without_row(
         self, record: Record, evidence: verdict.Evidence, look: Look

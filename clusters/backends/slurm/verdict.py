@@ -14,9 +14,6 @@ from clusters.backends.slurm.states import ENDS, START_FAILURES, wait_for
 SLACK_SECONDS = 5.0
 """The wrapper's times count within this distance of Slurm's own, which are whole seconds: the
 wrapper runs as the team's user, who could otherwise choose what to pay for."""
-TOLD_LATE_SECONDS = 10.0 + SLACK_SECONDS
-"""How much later than the wrapper's an end of Slurm's may be: one that its controller was not there
-to hear of is told again after its MessageTimeout, 10 s by default."""
 EARLY_SECONDS = 5.0
 """A job that ended this soon without a sign of the wrapper was never really started."""
 STARTED_BEFORE = 73
@@ -191,10 +188,7 @@ def _started(row: Row, facts: Facts) -> float | None:
 
 
 def _ended(row: Row, facts: Facts) -> float | None:
-    if facts.ended is None or row.ended is None:
-        return row.ended
-    is_believed = -SLACK_SECONDS <= row.ended - facts.ended <= TOLD_LATE_SECONDS
-    return facts.ended if is_believed else row.ended
+    return facts.ended if _is_near(facts.ended, row.ended) else row.ended
 
 
 def _is_near(said: float | None, known: float | None) -> bool:

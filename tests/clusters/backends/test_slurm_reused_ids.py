@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from clusters.backends.base import BackendUnavailable, EndReason, Handle, Phase
+from clusters.backends.base import BackendUnavailable, Handle, Phase
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.cli import raise_for_submission
 from clusters.backends.slurm.folders import Folders, Record
@@ -21,7 +19,6 @@ RECORD = Record(
     name="fg-a-1", user="fg-team7", uid=300_007, time_limit=600, nodes=1, tried_at=SUBMITTED,
     origin="fg-a-1", job_id="100",
 )  # fmt: skip
-NOTICED = SUBMITTED + 300
 LATER = str(SUBMITTED + 9)
 
 
@@ -104,99 +101,3 @@ def test_a_job_that_is_being_handed_over_has_the_name_of_the_attempt_before(
 def test_a_connection_that_breaks_is_no_refusal() -> None:
     with pytest.raises(BackendUnavailable):
         raise_for_submission("sbatch: error: Batch job submission failed: Connection reset by peer")
-
-
-@pytest.mark.parametrize(
-    ("squeue", "sacct"),
-    [
-        (queue_line(State="NODE_FAIL", EndTime=str(NOTICED)), ""),
-        (
-            queue_line(State="PENDING", RestartCnt="1", Reason="BeginTime"),
-            f"100|100|fg-team7|NODE_FAIL|0:0|{SUBMITTED}|{SUBMITTED}|{NOTICED}|gpu1|fg-a-1\n",
-        ),
-    ],
-    ids=["not put back", "put back"],
-)
-def test_a_run_whose_node_is_lost_is_charged_until_its_last_sign_of_life(
-    tools: FakeTools, folders: Folders, backend: SlurmBackend, squeue: bytes, sacct: str
-) -> None:
-    folders.save(replace(RECORD, uid=os.getuid()))
-    place = folders.attempt("fg-a-1") / "work" / "0"
-    place.mkdir(parents=True)
-    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
-    (place / "alive").touch()
-    os.utime(place / "alive", (SUBMITTED + 7.25, SUBMITTED + 7.25))
-    tools.says("squeue", squeue)
-    tools.says("sacct", sacct.encode())
-    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
-    assert end.reason is EndReason.NODE_LOST
-    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + 7.25, UTC)
-
-
-def test_what_heeded_a_stop_is_charged_until_then_however_late_slurm_learns_of_it(
-    tools: FakeTools, folders: Folders, backend: SlurmBackend
-) -> None:
-    folders.save(replace(RECORD, uid=os.getuid()))
-    place = folders.attempt("fg-a-1") / "work" / "0"
-    place.mkdir(parents=True)
-    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
-    (place / "ended").write_text(f"{SUBMITTED + 9.5} 143\n")
-    folders.request_stop(RECORD, grace_seconds=5)
-    os.utime(folders.attempt("fg-a-1") / "in" / "stop", (SUBMITTED + 9, SUBMITTED + 9))
-    tools.says("squeue", queue_line(State="FAILED", exit_code="36608", EndTime=str(NOTICED)))
-    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
-    assert end.reason is EndReason.STOPPED
-    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + 9.5, UTC)
-
-
-@pytest.mark.parametrize(
-    ("ended", "charged_until"),
-    [
-        pytest.param(91.5, 91.5, id="Slurm was told late"),
-        pytest.param(84.0, 100.0, id="too early to be believed"),
-        pytest.param(104.0, 104.0, id="within the slack"),
-        pytest.param(106.0, 100.0, id="too late to be believed"),
-    ],
-)
-def test_the_end_the_wrapper_wrote_counts_when_slurm_can_have_been_told_late(
-    tools: FakeTools,
-    folders: Folders,
-    backend: SlurmBackend,
-    ended: float,
-    charged_until: float,
-) -> None:
-    folders.save(replace(RECORD, uid=os.getuid()))
-    place = folders.attempt("fg-a-1") / "work" / "0"
-    place.mkdir(parents=True)
-    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
-    (place / "ended").write_text(f"{SUBMITTED + ended} 0\n")
-    line = queue_line(State="COMPLETED", exit_code="0", EndTime=str(SUBMITTED + 100))
-    tools.says("squeue", line)
-    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
-    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + charged_until, UTC)
-
-
-@pytest.mark.parametrize(
-    ("node", "charged_until"),
-    [
-        pytest.param(f"State=IDLE SlurmdStartTime={SUBMITTED + 20}", 7.25, id="it was away"),
-        pytest.param(f"State=DOWN* SlurmdStartTime={SUBMITTED - 20}", 7.25, id="it is away"),
-        pytest.param(f"State=MIXED SlurmdStartTime={SUBMITTED - 20}", 40, id="it never was"),
-    ],
-)
-def test_what_is_stopped_on_a_node_that_had_died_is_charged_until_its_last_sign_of_life(
-    tools: FakeTools, folders: Folders, backend: SlurmBackend, node: str, charged_until: float
-) -> None:
-    folders.save(replace(RECORD, uid=os.getuid()))
-    place = folders.attempt("fg-a-1") / "work" / "0"
-    place.mkdir(parents=True)
-    (place / "started").write_text(f"{SUBMITTED + 0.5}\n")
-    (place / "alive").touch()
-    os.utime(place / "alive", (SUBMITTED + 7.25, SUBMITTED + 7.25))
-    folders.request_stop(RECORD, grace_seconds=5)
-    os.utime(folders.attempt("fg-a-1") / "in" / "stop", (SUBMITTED + 30, SUBMITTED + 30))
-    tools.says("squeue", queue_line(State="CANCELLED", EndTime=str(SUBMITTED + 40)))
-    tools.says("scontrol", f"NodeName=gpu1 {node}\n".encode())
-    end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
-    assert end.reason is EndReason.STOPPED
-    assert end.ended_at == datetime.fromtimestamp(SUBMITTED + charged_until, UTC)
