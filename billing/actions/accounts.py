@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 
 from accounts.models import Team
@@ -29,6 +29,14 @@ def lock_account(account_id: int) -> BillingAccount:
     Whatever moves the team's money locks this row before any other of the team.
     """
     return BillingAccount.objects.select_for_update(no_key=True).get(pk=account_id)
+
+
+def lock_known(account: BillingAccount) -> None:
+    """`lock_account` for one that was read before; its columns stay as they were read then."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM billing_billingaccount WHERE id = %s FOR NO KEY UPDATE", [account.pk]
+        )
 
 
 def lock_payer(resource_kind: str, resource_id: int) -> BillingAccount | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from billing.actions.accounts import lock_account
+from billing.actions.accounts import lock_known
 from billing.models import BillingAccount, Hold
 from billing.queries.funds import funds_of
 from portal.lib import clock
@@ -21,23 +21,46 @@ def take_hold(
     A hold the resource has already is returned as it is; raises Conflict when it is of another
     amount or team, InsufficientFunds when less is available.
     """
-    locked = lock_account(account.pk)
-    known = Hold.objects.filter(
-        resource_kind=resource_kind, resource_id=resource_id, released_at__isnull=True
-    ).first()
-    if known is not None:
-        if (known.account_id, known.amount_micros) != (locked.pk, amount_micros):
-            raise Conflict("Other funds are held for this already.")
-        return known
-    funds = funds_of(locked)
-    if amount_micros > funds.available_micros:
-        raise InsufficientFunds(_sentence(funds.available_micros, amount_micros))
-    return Hold.objects.create(
-        account=locked,
+    lock_known(account)
+    available = funds_of(account).available_micros
+    hold = Hold(
+        account=account,
         resource_kind=resource_kind,
         resource_id=resource_id,
         amount_micros=amount_micros,
     )
+    if amount_micros <= available and _insert(hold):
+        return hold
+    known = Hold.objects.filter(
+        resource_kind=resource_kind, resource_id=resource_id, released_at__isnull=True
+    ).first()
+    if known is None:
+        raise InsufficientFunds(_sentence(available, amount_micros))
+    if (known.account_id, known.amount_micros) != (account.pk, amount_micros):
+        raise Conflict("Other funds are held for this already.")
+    return known
+
+
+# In SQL, because Django's `ignore_conflicts` does not tell whether the row is new.
+_INSERT = """
+INSERT INTO billing_hold (account_id, resource_kind, resource_id, amount_micros, created_at)
+VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (resource_kind, resource_id) WHERE released_at IS NULL DO NOTHING
+RETURNING id
+"""
+
+
+def _insert(hold: Hold) -> bool:
+    """Write the hold unless its resource has one."""
+    columns = ("account_id", "resource_kind", "resource_id", "amount_micros", "created_at")
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [getattr(hold, column) for column in columns])
+        row = cursor.fetchone()
+    if row is None:
+        return False
+    (hold.pk,) = row
+    hold._state.adding = False
+    return True
 
 
 def release_hold(*, resource_kind: str, resource_id: int) -> None:

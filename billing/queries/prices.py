@@ -15,7 +15,7 @@ def price_for(account: BillingAccount, sku_code: str, *, at: datetime) -> Price:
 
     Raises NotFound when neither has one.
     """
-    prices = Price.objects.select_related("sku", "book").filter(
+    prices = Price.objects.select_related("book").filter(
         Q(book=account.price_book_id) | Q(book__is_default=True, book__currency=account.currency),
         sku__code=sku_code,
         valid_during__contains=at,

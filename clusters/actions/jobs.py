@@ -56,9 +56,15 @@ def quote_at(micros_per_hour: int, *, gpus: int, time_limit_seconds: int) -> Quo
     )
 
 
-@transaction.atomic(savepoint=False)
 def launch(actor: Actor, request: JobRequest) -> Workload:
-    """Queue a job with its first attempt, holding its first hour.
+    """`launch_attempt` for who needs the job alone."""
+    job, _ = launch_attempt(actor, request)
+    return job
+
+
+@transaction.atomic(savepoint=False)
+def launch_attempt(actor: Actor, request: JobRequest) -> tuple[Workload, Attempt]:
+    """Queue a job with its first attempt, holding its first hour; returns both.
 
     Raises InvalidInput, InsufficientFunds. Nothing is made when it raises; a caller that goes on in
     a transaction of its own wraps the call in another.
@@ -89,7 +95,7 @@ def launch(actor: Actor, request: JobRequest) -> Workload:
     take_hold(
         account, resource_kind=RESOURCE_KIND, resource_id=job.pk, amount_micros=costs.hold_micros
     )
-    add_attempt(job, number=1)
+    attempt = add_attempt(job, number=1)
     WorkloadEvent.objects.create(
         workload=job,
         status=WorkloadStatus.QUEUED,
@@ -98,7 +104,7 @@ def launch(actor: Actor, request: JobRequest) -> Workload:
     )
     audit.record(actor, "job.launched", team=team, object_id=job.public_id, gpus=job.gpus)
     hint_on_commit("clusters.tasks.drive_pool", pool.pk)
-    return job
+    return job, attempt
 
 
 def add_attempt(job: Workload, *, number: int, not_before: datetime | None = None) -> Attempt:

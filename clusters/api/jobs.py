@@ -15,7 +15,7 @@ from accounts.api.base import actor_of
 from accounts.api.idempotency import once
 from billing.queries.usage import Part, billed_us_of, cost_of, intervals_of
 from clusters.access import job_for, jobs_of
-from clusters.actions.jobs import RESOURCE_KIND, cancel, launch
+from clusters.actions.jobs import RESOURCE_KIND, cancel, launch_attempt
 from clusters.actions.launch_checks import JobRequest
 from clusters.api.serializers import (
     JobDetailSerializer,
@@ -55,16 +55,15 @@ def render(jobs: Sequence[Workload]) -> list[dict[str, Any]]:
 def render_one(job: Workload) -> dict[str, Any]:
     """One job with its attempts, read again as it stands, in a fixed number of queries."""
     job = Workload.objects.select_related("pool", "price__book").get(pk=job.pk)
-    return _one(job, intervals_of(RESOURCE_KIND, job.pk))
+    return _one(job, attempts_of(job), intervals_of(RESOURCE_KIND, job.pk))
 
 
-def render_new(job: Workload) -> dict[str, Any]:
-    """A job as `launch` returns it: nothing has been used yet, and nothing need be read again."""
-    return _one(job, ())
+def render_new(job: Workload, attempt: Attempt) -> dict[str, Any]:
+    """What `launch_attempt` returns: nothing has been used yet, and nothing need be read again."""
+    return _one(job, [attempt], ())
 
 
-def _one(job: Workload, parts: Iterable[Part]) -> dict[str, Any]:
-    attempts = attempts_of(job)
+def _one(job: Workload, attempts: Sequence[Attempt], parts: Iterable[Part]) -> dict[str, Any]:
     facts = attempt_facts(attempts, parts, at=clock.now())
     context = _context([job], {job.pk: attempts[-1]} if attempts else {}) | {
         "costs": {job.pk: sum(one.cost_micros for one in facts)},
@@ -123,8 +122,8 @@ class JobsView(APIView):
         body.is_valid(raise_exception=True)
 
         def deed() -> Response:
-            job = launch(actor, JobRequest(**body.validated_data))
-            return Response(render_new(job), status=status.HTTP_201_CREATED)
+            made = launch_attempt(actor, JobRequest(**body.validated_data))
+            return Response(render_new(*made), status=status.HTTP_201_CREATED)
 
         return once(request, actor, deed)
 

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from accounts.access import actor_of_user, digest_of
 from accounts.actions.teams import create_api_key, create_team
 from accounts.actor import Actor
-from accounts.models import ApiKey, AuditEvent, Team, User
+from accounts.models import ApiKey, AuditEvent, Membership, Team, User
 
 Browser = Callable[[User], Client]
 
@@ -86,6 +86,20 @@ def test_a_revoked_key_is_refused(browser: Client) -> None:
     api.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
     assert api.get("/api/v1/jobs").status_code == 401
     assert "Revoked" in browser.get("/settings/api-keys/").content.decode()
+
+
+def test_the_key_of_a_closed_login_is_refused(actor: Actor) -> None:
+    key, secret = create_api_key(actor, name="laptop")
+    User.objects.filter(pk=key.user_id).update(is_active=False)
+    answer = APIClient().get("/api/v1/jobs", HTTP_AUTHORIZATION=f"Bearer {secret}")
+    assert answer.status_code == 401
+
+
+def test_a_key_ends_with_the_membership_of_its_person(actor: Actor) -> None:
+    key, secret = create_api_key(actor, name="laptop")
+    Membership.objects.filter(user=key.user_id).delete()
+    answer = APIClient().get("/api/v1/jobs", HTTP_AUTHORIZATION=f"Bearer {secret}")
+    assert answer.status_code == 401
 
 
 def test_a_key_is_not_revoked_by_a_link(browser: Client, actor: Actor) -> None:

@@ -50,6 +50,10 @@ def test_hold_taken_twice_is_one(account: BillingAccount) -> None:
         hold(account, 2 * MICROS)
 
 
+def test_a_hold_of_all_there_is_is_taken_twice_too(account: BillingAccount) -> None:
+    assert hold(account, 50 * MICROS).pk == hold(account, 50 * MICROS).pk
+
+
 def test_released_hold_is_available_again(account: BillingAccount) -> None:
     hold(account, 50 * MICROS)
     release_hold(resource_kind="workload", resource_id=1)
