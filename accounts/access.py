@@ -38,7 +38,6 @@ def actor_of_secret(secret: str) -> Actor:
         ApiKey.objects.select_related("team", "user")
         .filter(digest=digest_of(secret), team__memberships__user=F("user"))
         .annotate(role=F("team__memberships__role"))
-        .order_by()
         .first()
     )
     if key is None or key.revoked_at is not None or not key.user.is_active:

@@ -23,7 +23,7 @@ def queue_line(**cells: str) -> bytes:
 
 
 class FakeTools:
-    """squeue, sacct and scancel that print files and count their calls.
+    """squeue, sacct, scancel and scontrol that print files and count their calls.
 
     Tools that are not made here are the machine's own.
     """
@@ -33,7 +33,7 @@ class FakeTools:
         self.folder.mkdir()
         self._log = folder / "calls"
         self._log.touch()
-        for name in ("squeue", "sacct", "scancel"):
+        for name in ("squeue", "sacct", "scancel", "scontrol"):
             self.says(name, b"")
 
     def says(self, name: str, out: bytes, *, status: int = 0, error: str = "") -> None:

@@ -8,16 +8,10 @@ from dataclasses import dataclass
 
 from clusters.backends.base import BackendUnavailable, GpuDescription, NodeDescription
 from clusters.backends.slurm.cli import Tools, last_line
-from clusters.backends.slurm.hostlist import expand
 
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 GPUS = re.compile(r"gpu(?::(?P<kind>[A-Za-z_][\w.-]*))?:(?P<count>\d+)")
-BOOTED = re.compile(r"^BOOT_TIME\s*=\s*(\d+)", re.MULTILINE)
-BEGAN = re.compile(r" SlurmdStartTime=(\d+)")
 IN_USE = re.compile(r"gres/gpu=(\d+)")
-RETURN_SECONDS = 60.0
-"""A daemon that is back has heard of what ended in its absence this soon: nodes repeat what they
-have to say every few seconds. A run that ends later owes its end to no absence."""
 # Parts of a node's state in which it takes no work; what follows them are marks such as "*".
 PROBLEMS = (
     "DOWN", "DRAIN", "FAIL", "FUTURE", "MAINT", "NOT_RESPONDING", "PERFCTRS", "POWERED_DOWN",
@@ -27,7 +21,7 @@ PROBLEMS = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A line of `scontrol show node`."""
+    """A line of `scontrol show node`; `began` is when its slurmd did, 0 where that is not told."""
 
     name: str
     state: str
@@ -35,6 +29,13 @@ class Node:
     gres: str
     in_use: int
     reason: str
+    began: int
+
+    @property
+    def is_away(self) -> bool:
+        """Whether its slurmd does not answer."""
+        parts = self.state.replace("*", "+NOT_RESPONDING").split("+")
+        return not {"DOWN", "NOT_RESPONDING"}.isdisjoint(parts)
 
 
 class Nodes:
@@ -87,12 +88,12 @@ class Nodes:
     def _named(self, name: str) -> Node:
         if not NODE.fullmatch(name):
             raise BackendUnavailable(f"{name!r} cannot name a node.")
-        for node in _parse(self._tools.ask("scontrol", "--oneliner", "show", "node", name)):
+        for node in parse_nodes(self._tools.ask("scontrol", "--oneliner", "show", "node", name)):
             return node
         raise BackendUnavailable(f"Slurm knows no node {name}.")
 
     def _read(self) -> list[Node]:
-        return list(_parse(self._tools.ask("scontrol", "--oneliner", "show", "node")))
+        return list(parse_nodes(self._tools.ask("scontrol", "--oneliner", "show", "node")))
 
     def _cluster_name(self) -> str:
         if not self._cluster:
@@ -104,37 +105,14 @@ class Nodes:
         return self._cluster
 
 
-def any_was_away(tools: Tools, nodes: str, sign: float, ended: float) -> bool:
-    """Whether the controller or a daemon of these nodes was, so that Slurm has an end too late.
-
-    It is away now, or began after the last sign of the run and not long before the end Slurm has.
-    Where Slurm cannot say, none was. Raises BackendUnavailable where it cannot be asked.
-    """
-    since = max(sign, ended - RETURN_SECONDS)
-    config = tools.run("scontrol", "show", "config")
-    booted = BOOTED.search(config.out.decode(errors="replace"))
-    if booted and int(booted[1]) > since:
-        return True
-    names = [name for name in expand(nodes) if NODE.fullmatch(name)]
-    if not names:
-        return False
-    answer = tools.run("scontrol", "--oneliner", "show", "node", ",".join(names))
-    text = answer.out.decode(errors="replace") if answer.status == 0 else ""
-    began = [int(found) for found in BEGAN.findall(text)]
-    is_away = any(
-        part in node.state
-        for node in _parse(text.encode())
-        for part in ("DOWN", "NOT_RESPONDING", "*")
-    )
-    return is_away or any(at > since for at in began)
-
-
-def _parse(answer: bytes) -> Iterator[Node]:
+def parse_nodes(answer: bytes) -> Iterator[Node]:
+    """The nodes in what `scontrol --oneliner show node` printed."""
     for line in answer.decode(errors="replace").splitlines():
         if line.startswith("NodeName="):
             # Only these hold no blanks; the reason is last and may hold anything.
             head, _, reason = line.partition(" Reason=")
             words = dict(word.split("=", 1) for word in head.split() if "=" in word)
+            began = words.get("SlurmdStartTime", "")
             in_use = IN_USE.search(words.get("AllocTRES", ""))
             yield Node(
                 name=words["NodeName"],
@@ -142,6 +120,7 @@ def _parse(answer: bytes) -> Iterator[Node]:
                 partitions=tuple(words.get("Partitions", "").split(",")),
                 gres=words.get("Gres", ""),
                 in_use=int(in_use.group(1)) if in_use else 0,
+                began=int(began) if began.isdigit() else 0,
                 reason=re.sub(r" \[[^\]]*\](?: Comment=.*)?$", "", reason.strip()),
             )
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
 from clusters.backends.slurm import verdict
+from clusters.backends.slurm.absence import read_daemons
 from clusters.backends.slurm.cli import Tools
 from clusters.backends.slurm.folders import Facts, Folders, Record
-from clusters.backends.slurm.listing import Accounts, Row, read_accounts, read_queue
-from clusters.backends.slurm.nodes import any_was_away
+from clusters.backends.slurm.identity import PREFIX, Identity, best
+from clusters.backends.slurm.keeper import BEAT_SECONDS
+from clusters.backends.slurm.listing import Row, read_accounts, read_queue
+from clusters.backends.slurm.look import Look
 from clusters.backends.slurm.script import NAME
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.users import pattern
@@ -25,37 +27,12 @@ MIN_INTERVAL_SECONDS = 1.0
 SETTLE_SECONDS = 5.0
 """Accounting is about 1 s behind; what only it can tell is waited for this long."""
 SUBMIT_SETTLE_SECONDS = 2.0
-SAME_JOB_SECONDS = 120.0
-"""A job of ours under another name (its user may rename it) was submitted this close to then."""
-SAME_MOMENT_SECONDS = 1.5
-"""Under the name of another run it was submitted this close to then, or it is not ours: a slurmctld
-that is killed forgets its last seconds and gives out their ids again."""
-PREFIX = "fg-"
 LAUNCH_SECONDS = 5.0
 """A job Slurm calls running counts so once its wrapper has begun, or after this long: a node may
 yet refuse it, and nobody pays for that."""
 RELEASE_SECONDS = 10.0
 MAX_KEPT = 50_000
 UNKNOWN_LIMIT = 1 << 40
-SILENT_SECONDS = 0.5
-"""A wrapper that lives shows it this often."""
-
-Key = tuple[str, int]
-
-
-@dataclass(slots=True)
-class Look:
-    """One answer of squeue, and what accounting was asked since."""
-
-    taken_at: float
-    rows: list[Row]
-    by_id: dict[Key, Row]
-    by_name: dict[str, list[Row]]
-    asked: set[str] = field(default_factory=set)
-    nudged: set[str] = field(default_factory=set)
-    accounts: dict[Key, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    accounts_on: bool = True
-    accounts_error: BackendUnavailable | None = None
 
 
 class Watch:
@@ -64,6 +41,7 @@ class Watch:
     def __init__(self, settings: SlurmSettings, tools: Tools, folders: Folders) -> None:
         self._tools = tools
         self._folders = folders
+        self._identity = Identity(folders)
         self._is_user = pattern(settings).fullmatch
         self._users_are_ours = "{number}" in settings.user_template
         self._lock = threading.Lock()
@@ -82,7 +60,7 @@ class Watch:
             now = time.monotonic()
             if fresh or self._look is None or now - self._looked_at >= MIN_INTERVAL_SECONDS:
                 taken_at = time.time()
-                self._look = _indexed(taken_at, read_queue(self._tools))
+                self._look = Look.of(taken_at, read_queue(self._tools))
                 # From when it was asked: an answer is as old as its question.
                 self._looked_at = now
             return self._look
@@ -91,42 +69,16 @@ class Watch:
         """The job of an attempt, unless the id is another job's by now."""
         if record.job_id:
             row = look.by_id.get((record.job_id, record.task))
-            return row if row is not None and self._is_same(record, row) else None
+            return row if row is not None and self._identity.is_same(record, row) else None
         rows = [row for row in look.by_name[record.job_name] if row.user == record.user]
-        return _best([row for row in rows if row.task == record.task])
+        return best([row for row in rows if row.task == record.task])
 
     def name_of(self, record: Record) -> str | None:
         """What the attempt's job is called now; None where its id is another job's by now."""
         row = self.look().by_id.get((record.job_id, record.task))
         if row is None:
             return record.job_name
-        return row.name if self._is_same(record, row) else None
-
-    def _is_same(self, record: Record, row: Row) -> bool:
-        """Whether the job squeue shows under the attempt's id is its job."""
-        if row.user != record.user:
-            return False
-        is_named = self._is_named_so(record, row)
-        if is_named is not None:
-            return is_named
-        is_anothers = row.name.startswith(PREFIX)
-        if row.restarts > 0:
-            return not is_anothers
-        # Renamed by its user, or the id of another.
-        return _was_submitted_then(
-            record, row, SAME_MOMENT_SECONDS if is_anothers else SAME_JOB_SECONDS
-        )
-
-    def _is_named_so(self, record: Record, row: Row) -> bool | None:
-        """Whether the job's name is the attempt's; None where the name does not tell."""
-        if row.name == record.job_name:
-            return True
-        other = self._folders.load(row.name) if NAME.fullmatch(row.name) else None
-        if other is None:
-            return None
-        if other.origin == record.origin:
-            return True  # one job, which the attempts of a run hand on
-        return False if other.job_id == row.job_id else None
+        return row.name if self._identity.is_same(record, row) else None
 
     # ---- the survey ----
 
@@ -164,7 +116,7 @@ class Watch:
     def _record_of_row(self, handle: Handle, look: Look) -> Record | None:
         """Something to judge a job by whose folder was lost: it is ours by name and user."""
         rows = [row for row in look.by_name[handle.external_name] if self._is_user(row.user)]
-        row = _best(rows)
+        row = best(rows)
         if row is None:
             return None
         name, at = handle.external_name, row.submitted or look.taken_at
@@ -208,24 +160,27 @@ class Watch:
             )
         if put_back:
             return verdict.put_back(record, row, evidence)
-        return verdict.ended(record, row, self._with_absence(row, evidence))
+        return verdict.ended(record, row, self._with_absence(row, evidence, look))
 
-    def _with_absence(self, row: Row, evidence: verdict.Evidence) -> verdict.Evidence:
+    def _with_absence(self, row: Row, evidence: verdict.Evidence, look: Look) -> verdict.Evidence:
         """Asks who was away, where Slurm has an end long after the wrapper's last sign."""
         facts = evidence.facts
         sign, silence = facts.ended, verdict.SLACK_SECONDS
         if sign is None and evidence.stop is not None:
-            sign, silence = facts.alive, SILENT_SECONDS
+            sign, silence = facts.alive, BEAT_SECONDS
         if sign is None or not row.ended or row.ended - sign <= silence:
             return evidence
-        return replace(evidence, was_away=any_was_away(self._tools, row.node, sign, row.ended))
+        if look.daemons is None:
+            look.daemons = read_daemons(self._tools)
+        was_away = look.daemons.any_was_away(row.node, sign=sign, ended=row.ended)
+        return replace(evidence, was_away=was_away)
 
     def _end_without_row(
         self, record: Record, evidence: verdict.Evidence, look: Look
     ) -> Observation | None:
         if evidence.account is not None:
             account = evidence.account
-            return verdict.ended(record, account, self._with_absence(account, evidence))
+            return verdict.ended(record, account, self._with_absence(account, evidence, look))
         if record.job_id and look.taken_at > record.tried_at + SUBMIT_SETTLE_SECONDS:
             if look.accounts_error is not None and evidence.facts.ended is None:
                 raise look.accounts_error
@@ -264,7 +219,7 @@ class Watch:
             logger.warning("accounting does not answer: %s", error)
             look.accounts_error = error
         else:
-            _add_accounts(look, answer)
+            look.add_accounts(answer)
 
     def _wants(self, record: Record, look: Look) -> bool:
         row = self.row_of(record, look)
@@ -281,24 +236,12 @@ class Watch:
         """The final row of this very start."""
         rows = look.accounts.get((record.job_id, record.task), ())
         # Rows of a reused id are other jobs, not more starts of one.
-        ours = [row for row in rows if self._is_same_account(record, row)]
+        ours = [row for row in rows if self._identity.is_same_account(record, row)]
         if record.restart >= len(ours):
             return None
         row = ours[record.restart]
         is_final = row.ended is not None and row.state not in ("RUNNING", "PENDING")
         return row if is_final else None
-
-    def _is_same_account(self, record: Record, row: Row) -> bool:
-        """Whether a row of accounting is one of the attempt's job.
-
-        It calls a job whose start it was not told of "allocation".
-        """
-        if row.user != record.user:
-            return False
-        is_named = self._is_named_so(record, row)
-        if is_named is not None:
-            return is_named
-        return _was_submitted_then(record, row, SAME_MOMENT_SECONDS)
 
     def _let_start(self, record: Record, row: Row, look: Look) -> None:
         """Let a job that was put back start at once.
@@ -360,29 +303,3 @@ def _is_being_launched(row: Row, look: Look) -> bool:
     if row.phase is not Phase.RUNNING or row.started is None:
         return False
     return look.taken_at - row.started < LAUNCH_SECONDS
-
-
-def _indexed(taken_at: float, rows: list[Row]) -> Look:
-    by_name: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_name[row.name].append(row)
-    return Look(taken_at, rows, {(row.job_id, row.task): row for row in rows}, by_name)
-
-
-def _add_accounts(look: Look, answer: Accounts) -> None:
-    look.accounts_on = answer.is_on
-    for row in answer.rows:
-        look.accounts[row.job_id, row.task].append(row)
-
-
-def _was_submitted_then(record: Record, row: Row, tolerance: float) -> bool:
-    return row.submitted is not None and abs(row.submitted - record.tried_at) < tolerance
-
-
-def _best(rows: list[Row]) -> Row | None:
-    """Of several jobs of one name the living one counts, then the newest."""
-    return max(
-        rows,
-        key=lambda row: (row.phase is not Phase.ENDED, row.phase is Phase.RUNNING, int(row.job_id)),
-        default=None,
-    )

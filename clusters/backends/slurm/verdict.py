@@ -65,6 +65,9 @@ def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
     if _heeded(evidence.stop, facts):
         # Slurm, away at the time, may have learnt of it much later.
         over = facts.ended if _is_not_later(facts.ended, over) else over
+    if evidence.was_away and facts.ended is not None:
+        # Before the reason is judged: a stop or the time limit may lie between the two ends.
+        over = _last_sign(facts, over)
     reason = _reason(record, row, evidence, started, over)
     if reason is EndReason.NODE_LOST or evidence.was_away:
         over = _last_sign(facts, over)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.backends.base import EndReason, Handle, Observation
+from clusters.backends.base import BackendUnavailable, EndReason, Handle, Observation
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.folders import Folders, Record
 from clusters.backends.slurm.settings import SlurmSettings
@@ -51,9 +51,9 @@ class Start:
         self._folders.request_stop(self._record, grace_seconds=5)
         os.utime(self._folders.attempt("fg-a-1") / "in" / "stop", (BEGAN + at, BEGAN + at))
 
-    def daemons_say(self, words: str) -> None:
+    def daemons_say(self, words: str, *, status: int = 0) -> None:
         """What scontrol tells of them."""
-        self._tools.says("scontrol", words.encode())
+        self._tools.says("scontrol", words.encode(), status=status)
 
     def ends(self, squeue: bytes, sacct: str = "") -> Observation:
         """How it ended, now that Slurm says this."""
@@ -161,3 +161,36 @@ def test_what_is_stopped_on_a_node_that_had_died_is_charged_until_its_last_sign_
     end = start.ends(queue_line(State="CANCELLED", EndTime=str(BEGAN + 9)))
     assert end.reason is EndReason.STOPPED
     assert end.ended_at == after_beginning(charged_until)
+
+
+def test_a_stop_between_the_two_ends_did_not_stop_it(start: Start) -> None:
+    start.wrote_its_end(80.5)
+    start.was_told_to_stop(85)
+    start.daemons_say(f"BOOT_TIME = {BEGAN + 90}\n")
+    end = start.ends(queue_line(State="COMPLETED", EndTime=str(BEGAN + 100)))
+    assert end.reason is EndReason.COMPLETED
+
+
+def test_a_time_limit_between_the_two_ends_did_not_end_it(start: Start) -> None:
+    start.wrote_its_end(595, 3)
+    start.daemons_say(f"BOOT_TIME = {BEGAN + 600}\n")
+    end = start.ends(queue_line(State="FAILED", exit_code="768", EndTime=str(BEGAN + 610)))
+    assert end.reason is EndReason.USER_ERROR
+    assert end.exit_code == 3
+
+
+def test_it_is_not_judged_while_slurm_cannot_say_who_was_away(start: Start) -> None:
+    start.wrote_its_end(80.5)
+    start.daemons_say("", status=1)
+    row = queue_line(State="COMPLETED", EndTime=str(BEGAN + 100))
+    with pytest.raises(BackendUnavailable):
+        start.ends(row)
+    start.daemons_say(f"BOOT_TIME = {BEGAN + 90}\n")
+    assert start.ends(row).ended_at == after_beginning(80.5)
+
+
+def test_a_node_that_was_switched_off_when_idle_was_not_away(start: Start) -> None:
+    start.wrote_its_end(80.5)
+    start.daemons_say(f"NodeName=gpu1 State=IDLE+POWERED_DOWN SlurmdStartTime={BEGAN - 20}\n")
+    end = start.ends(queue_line(State="COMPLETED", EndTime=str(BEGAN + 100)))
+    assert end.ended_at == after_beginning(100)

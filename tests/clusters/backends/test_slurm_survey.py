@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -295,6 +296,24 @@ def test_many_attempts_are_one_call_and_many_looks_one_a_second(
     took = time.monotonic() - began
     assert all(len(survey.seen) == len(names) for survey in surveys)
     assert len(tools.calls()) <= 1 + took
+
+
+def test_many_ends_that_slurm_heard_of_late_are_two_more_calls(
+    tools: FakeTools, backend: SlurmBackend, folders: Folders
+) -> None:
+    names = [f"fg-many-{number}" for number in range(40)]
+    lines = b""
+    for number, name in enumerate(names, 1000):
+        keep(folders, replace(RECORD, name=name, origin=name, job_id=str(number), uid=os.getuid()))
+        start = folders.attempt(name) / "starts" / "0"
+        start.mkdir(parents=True)
+        (start / "started").write_text(f"{SUBMITTED}\n")
+        (start / "ended").write_text(f"{SUBMITTED + 10} 0\n")
+        late = str(SUBMITTED + 60)
+        lines += queue_line(JobID=str(number), Name=name, State="COMPLETED", EndTime=late)
+    tools.says("squeue", lines)
+    assert len(backend.observe([Handle(name) for name in names]).seen) == len(names)
+    assert len(tools.calls("scontrol")) == 2
 
 
 class TestOutcomeUnknown:
