@@ -31,6 +31,9 @@ LAUNCH_SECONDS = 5.0
 """A job Slurm calls running counts so once its wrapper has begun, or after this long: a node may
 yet refuse it, and nobody pays for that."""
 RELEASE_SECONDS = 10.0
+RESTART_SECONDS = 2.0
+"""A node refuses, and Slurm then fails, a job that comes back in the second in which it was told to
+end it ("Job credential revoked")."""
 MAX_KEPT = 50_000
 UNKNOWN_LIMIT = 1 << 40
 
@@ -252,7 +255,9 @@ class Watch:
         if row.job_id in look.nudged or row.phase is not Phase.PENDING:
             return
         look.nudged.add(row.job_id)
-        if record.restart > 0 and row.reason == "BeginTime":
+        # Slurm counts what it puts back as submitted then.
+        was_just_put_back = look.taken_at - (row.submitted or 0.0) < RESTART_SECONDS
+        if record.restart > 0 and row.reason == "BeginTime" and not was_just_put_back:
             self._tools.run("scontrol", "update", f"JobId={row.job_id}", "StartTime=now")
         elif row.reason.replace(" ", "_") == "launch_failed_requeued_held":
             now = time.monotonic()

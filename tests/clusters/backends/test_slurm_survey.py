@@ -316,6 +316,18 @@ def test_many_ends_that_slurm_heard_of_late_are_two_more_calls(
     assert len(tools.calls("scontrol")) == 2
 
 
+@pytest.mark.parametrize(("ago", "updates"), [(60, 1), (0, 0)], ids=["a while ago", "just now"])
+def test_what_was_put_back_is_let_start_but_not_in_the_second_in_which_it_was(
+    tools: FakeTools, backend: SlurmBackend, folders: Folders, ago: int, updates: int
+) -> None:
+    folders.save(replace(RECORD, restart=1))
+    back = str(int(time.time()) - ago)
+    line = queue_line(State="PENDING", Reason="BeginTime", RestartCnt="1", SubmitTime=back)
+    tools.says("squeue", line)
+    backend.observe([Handle(RECORD.name)])
+    assert len(tools.calls("scontrol")) == updates
+
+
 class TestOutcomeUnknown:
     """The portal died between handing a job over and hearing its id."""
 
