@@ -10,10 +10,13 @@ from django.test import Client
 
 from accounts.actor import Actor
 from accounts.models import Team, User
+from billing.actions.accounts import ensure_account
+from billing.actions.holds import take_hold
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.examples import DIGITS
 from clusters.models import Workload
+from portal.lib.money import MICROS
 from tests.conftest import Engine
 
 SignIn = Callable[[User], Client]
@@ -128,6 +131,18 @@ def test_the_quote_follows_what_is_typed(browser: Client) -> None:
     assert "$8.40" in page
     assert "Starts at once." in page
     assert "Launch 2 \N{MULTIPLICATION SIGN} A100 test · $4.20/h" in page
+
+
+def test_a_quote_that_cannot_be_paid_promises_neither_a_start_nor_a_runway(
+    browser: Client, team: Team
+) -> None:
+    take_hold(
+        ensure_account(team), resource_kind="workload", resource_id=9, amount_micros=49 * MICROS
+    )
+    page = browser.get("/jobs/quote/", {"pool": "a100", "gpus": "1", "hours": "1"}).content.decode()
+    assert "$1.10 is missing for the hold." in page
+    assert "Starts at once." not in page
+    assert "<dt>Runway after launch</dt><dd>\N{EN DASH}</dd>" in page
 
 
 @pytest.mark.parametrize(
