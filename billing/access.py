@@ -5,7 +5,8 @@ from __future__ import annotations
 from accounts.access import team_of
 from accounts.actor import Actor
 from billing.actions.accounts import ensure_account
-from billing.models import BillingAccount, Invoice, Payment
+from billing.choices import CardStatus
+from billing.models import BillingAccount, CardSetup, Invoice, Payment, PaymentMethod
 from portal.lib.errors import NotFound
 
 
@@ -19,6 +20,24 @@ def payment_for(actor: Actor, payment_id: str) -> Payment:
     found = Payment.objects.filter(account=account_of(actor), public_id=_clean(payment_id)).first()
     if found is None:
         raise NotFound("There is no such payment.")
+    return found
+
+
+def card_for(actor: Actor, card_id: str) -> PaymentMethod:
+    """A saved card of the actor's team. Raises NotFound."""
+    found = PaymentMethod.objects.filter(
+        account=account_of(actor), public_id=_clean(card_id), status=CardStatus.ACTIVE
+    ).first()
+    if found is None:
+        raise NotFound("There is no such card.")
+    return found
+
+
+def card_setup_for(actor: Actor, setup_id: str) -> CardSetup:
+    """A card being saved by the actor's team. Raises NotFound."""
+    found = CardSetup.objects.filter(account=account_of(actor), public_id=_clean(setup_id)).first()
+    if found is None:
+        raise NotFound("There is no such card.")
     return found
 
 

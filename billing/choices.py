@@ -62,7 +62,10 @@ class PaymentStatus(TextChoices):
 
     DRAFT = "draft", "Not sent yet"
     SUBMITTED = "submitted", "Waiting for the card"
+    REQUIRES_ACTION = "requires_action", "Waiting for you"
+    PROCESSING = "processing", "Being processed"
     SUCCEEDED = "succeeded", "Paid"
+    FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
 
 
@@ -88,3 +91,79 @@ class FundsLevel(TextChoices):
     OK = "ok", "Enough"
     WARN = "warn", "Under a day"
     BAD = "bad", "Under an hour"
+
+
+class Collection(TextChoices):
+    """When a team pays."""
+
+    PREPAID = "prepaid", "Before use, from credit"
+    POSTPAID = "postpaid", "After use, by invoice"
+
+
+class PaymentPurpose(TextChoices):
+    """What a payment is for."""
+
+    TOP_UP = "top_up", "Top-up"
+    AUTO_TOP_UP = "auto_top_up", "Automatic top-up"
+    INVOICE = "invoice", "Invoice"
+
+
+class CardStatus(TextChoices):
+    """Whether a saved card can be charged."""
+
+    ACTIVE = "active", "Saved"
+    REMOVED = "removed", "Removed"
+
+
+class SetupStatus(TextChoices):
+    """Where saving a card stands."""
+
+    DRAFT = "draft", "Not sent yet"
+    SUBMITTED = "submitted", "Waiting for the card"
+    DONE = "done", "Saved"
+    CANCELED = "canceled", "Canceled"
+
+
+class RefundStatus(TextChoices):
+    """Where a refund stands."""
+
+    DRAFT = "draft", "Not sent yet"
+    PENDING = "pending", "On its way"
+    SUCCEEDED = "succeeded", "Paid out"
+    FAILED = "failed", "Failed, back in your credit"
+
+
+class DisputeStatus(TextChoices):
+    """Where a dispute stands; an inquiry has taken no money."""
+
+    INQUIRY = "inquiry", "Inquiry"
+    OPEN = "open", "Open"
+    WON = "won", "Won"
+    LOST = "lost", "Lost"
+
+
+class PauseReason(TextChoices):
+    """Why automatic top-up has stopped itself."""
+
+    DECLINED = "declined", "The card was declined"
+    AUTHENTICATION = "authentication", "The bank wants to hear from you"
+    NO_CARD = "no_card", "There is no card to charge"
+    MONTHLY_MAXIMUM = "monthly_maximum", "The month's maximum is reached"
+
+
+class BreakKind(TextChoices):
+    """What two books disagree on."""
+
+    PAYMENT_MISSING = "payment_missing", "Stripe was paid and we know nothing of it"
+    PAYMENT_UNCREDITED = "payment_uncredited", "Stripe was paid and no credit was given"
+    PAYMENT_UNPAID = "payment_unpaid", "Credit was given and Stripe was not paid"
+    REFUND_MISMATCH = "refund_mismatch", "A refund differs"
+    DISPUTE_MISMATCH = "dispute_mismatch", "A dispute differs"
+    CLEARING = "clearing", "The ledger and Stripe's balance differ"
+    LEDGER_BALANCE = "ledger_balance", "A cached balance is not the sum of its postings"
+    LEDGER_SUM = "ledger_sum", "All postings do not sum to zero"
+    LOTS = "lots", "Credit lots are not the credit in the ledger"
+    USAGE = "usage", "Rated usage is not the revenue posted"
+    INVOICE = "invoice", "An invoice is not what was posted"
+    UNKNOWN_OBJECT = "unknown_object", "Stripe speaks of something we do not know"
+    STUCK_WEBHOOK = "stuck_webhook", "A webhook keeps failing"

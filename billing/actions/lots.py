@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 
 from billing.actions.ledger import PostingDraft
 from billing.choices import AccountCode, LotKind
-from billing.models import BillingAccount, CreditLot, JournalEntry, LedgerAccount, LotConsumption
+from billing.models import (
+    BillingAccount,
+    CreditLot,
+    JournalEntry,
+    LedgerAccount,
+    LotConsumption,
+    Payment,
+)
 from portal.lib.rows import update_rows
 
 _RANK = {LotKind.PROMOTIONAL: 0, LotKind.GOODWILL: 1, LotKind.PURCHASED: 2}
@@ -42,6 +49,12 @@ def usable_lots(account: BillingAccount, *, at: datetime) -> list[CreditLot]:
         account=account, remaining_micros__gt=0
     )
     return in_order(lot for lot in lots if lot.expires_at is None or lot.expires_at > at)
+
+
+def lots_of(payment: Payment) -> list[CreditLot]:
+    """What is unused of a payment, locked. The caller has locked the account."""
+    lots = CreditLot.objects.select_for_update(no_key=True)
+    return list(lots.filter(payment=payment, remaining_micros__gt=0).order_by("pk"))
 
 
 def take(lots: Sequence[CreditLot], amount_micros: int) -> tuple[list[Share], int]:
@@ -96,13 +109,24 @@ def debt_of(account: BillingAccount) -> int:
 def incoming_postings(
     account: BillingAccount, *, source: AccountCode, kind: LotKind, amount_micros: int
 ) -> tuple[tuple[PostingDraft, ...], int]:
-    """Money or a gift from `source`: it pays debt first, the rest becomes credit.
+    """Money or a gift from `source`, an account of the house, and what becomes of it.
 
     Returns the postings and the amount of the lot to open.
     """
+    legs, rest = credit_postings(account, kind=kind, amount_micros=amount_micros)
+    return (PostingDraft(source, amount_micros, account.currency), *legs), rest
+
+
+def credit_postings(
+    account: BillingAccount, *, kind: LotKind, amount_micros: int
+) -> tuple[tuple[PostingDraft, ...], int]:
+    """What the team is given: it pays debt first, the rest becomes credit.
+
+    Returns the credit side of an entry and the amount of the lot to open.
+    """
     pays = min(debt_of(account), amount_micros)
     rest = amount_micros - pays
-    legs = [PostingDraft(source, amount_micros, account.currency)]
+    legs = []
     if pays:
         legs.append(
             PostingDraft(AccountCode.ACCOUNTS_RECEIVABLE, -pays, account.currency, account.pk)
@@ -119,11 +143,16 @@ def open_lot(
     kind: LotKind,
     amount_micros: int,
     expires_at: datetime | None = None,
+    payment: Payment | None = None,
 ) -> None:
-    """Credit that `entry` brought in; nothing when all of it paid debt."""
+    """Credit that `entry` brought in; nothing when all of it paid debt.
+
+    `payment` is where bought credit came from: it goes back there when it is refunded.
+    """
     if amount_micros:
         CreditLot.objects.create(
             account=account,
+            payment=payment,
             kind=kind,
             amount_micros=amount_micros,
             remaining_micros=amount_micros,

@@ -1,8 +1,7 @@
-"""Adding credit with a card."""
+"""Adding credit on Stripe's page."""
 
 from __future__ import annotations
 
-import uuid
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -12,11 +11,15 @@ from accounts.access import team_of
 from accounts.actions import audit
 from accounts.actor import Actor
 from billing.access import account_of
-from billing.choices import PaymentStatus
-from billing.gateways.stripe import CheckoutSession, gateway
+from billing.actions.customers import ensure_customer
+from billing.actions.payments import new_payment
+from billing.choices import PaymentPurpose, PaymentStatus
+from billing.gateways.checkout import open_page, payment_page
 from billing.models import BillingAccount, Payment
+from billing.queries.tax import TaxAmount, tax_on
+from portal.lib import clock
 from portal.lib.errors import InvalidInput, Unavailable
-from portal.lib.money import format_money, from_cents, to_cents
+from portal.lib.money import format_money, from_cents
 
 MIN_CENTS = 5_00
 MAX_CENTS = 5_000_00
@@ -25,37 +28,45 @@ CANCEL_PATH = "/billing/top-up/"
 
 
 def start_top_up(actor: Actor, *, amount_cents: int) -> str:
-    """Begin to add credit; returns the address of the page where it is paid.
+    """Begin to add credit; returns the address of the page where it, and the tax on it, is paid.
 
     Any member of the team may. Raises InvalidInput outside $5 to $5,000, Unavailable when Stripe
     does not answer; then nothing was charged. Must not be called inside a transaction.
     """
-    if not MIN_CENTS <= amount_cents <= MAX_CENTS:
-        raise InvalidInput.of(
-            amount=f"Choose an amount from {format_money(from_cents(MIN_CENTS))} "
-            f"to {format_money(from_cents(MAX_CENTS))}."
-        )
+    check_amount(amount_cents)
     account = account_of(actor)
-    payment = _intend(actor, account, amount_cents)
-    session = _checkout(actor, account, payment)
+    customer = ensure_customer(account)
+    payment = _intend(actor, account, amount_cents, customer)
+    session_id, url = open_page(payment.request, idempotency_key=payment.idempotency_key)
     # A webhook may have been faster: only a draft moves.
     Payment.objects.filter(pk=payment.pk, status=PaymentStatus.DRAFT).update(
-        status=PaymentStatus.SUBMITTED, checkout_session_id=session.id
+        status=PaymentStatus.SUBMITTED, checkout_session_id=session_id
     )
-    if session.url is None:
+    if url is None:
         raise Unavailable("The payment page is closed already. Start again.")
-    return session.url
+    return url
+
+
+def check_amount(amount_cents: int, *, field: str = "amount") -> None:
+    """Raises InvalidInput for what nobody may pay at once."""
+    if not MIN_CENTS <= amount_cents <= MAX_CENTS:
+        raise InvalidInput.of(
+            **{
+                field: f"Choose an amount from {format_money(from_cents(MIN_CENTS))} "
+                f"to {format_money(from_cents(MAX_CENTS))}."
+            }
+        )
 
 
 @transaction.atomic
-def _intend(actor: Actor, account: BillingAccount, amount_cents: int) -> Payment:
-    """The payment and its key, committed before Stripe hears of it."""
-    payment = Payment.objects.create(
-        account=account,
-        amount_micros=from_cents(amount_cents),
-        currency=account.currency,
-        idempotency_key=f"top-up-{uuid.uuid4()}",
+def _intend(actor: Actor, account: BillingAccount, amount_cents: int, customer: str) -> Payment:
+    """The payment, its key and its request, committed before Stripe hears of it."""
+    tax = tax_on(account, amount_cents, at=clock.now())
+    payment = new_payment(
+        account, purpose=PaymentPurpose.TOP_UP, net_cents=amount_cents, tax_cents=tax.cents
     )
+    payment.request = _page(payment, tax, amount_cents, customer)
+    payment.save(update_fields=["request"])
     audit.record(
         actor,
         "top_up.started",
@@ -66,15 +77,15 @@ def _intend(actor: Actor, account: BillingAccount, amount_cents: int) -> Payment
     return payment
 
 
-def _checkout(actor: Actor, account: BillingAccount, payment: Payment) -> CheckoutSession:
+def _page(payment: Payment, tax: TaxAmount, amount_cents: int, customer: str) -> dict[str, object]:
     back = settings.SITE_URL + RETURN_PATH + "?" + urlencode({"payment": payment.public_id})
-    return gateway().create_checkout(
+    return payment_page(
         reference=payment.public_id,
-        amount_cents=to_cents(payment.amount_micros),
+        net_cents=amount_cents,
+        tax_cents=tax.cents,
+        tax_name=tax.name,
         currency=payment.currency,
-        customer_id=account.stripe_customer_id,
-        email=actor.user.email if actor.user else "",
+        customer_id=customer,
         success_url=back,
         cancel_url=settings.SITE_URL + CANCEL_PATH + "?canceled=1",
-        idempotency_key=payment.idempotency_key,
     )

@@ -4,29 +4,85 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import F, Q
 
-from billing.actions.payments import settle_payment
+from billing.actions.cards import refresh_card, settle_card_setup
+from billing.actions.disputes import settle_dispute_id
+from billing.actions.payments import settle_intent, settle_session
+from billing.actions.refunds import settle_refund_id
 from billing.choices import WebhookStatus
 from billing.models import WebhookEvent
 from portal.lib import clock
 from portal.lib.errors import NotFound, PortalError
 
 logger = logging.getLogger(__name__)
-SETTLING = frozenset(
-    {
-        "checkout.session.completed",
-        "checkout.session.async_payment_succeeded",
-        "checkout.session.async_payment_failed",
-        "checkout.session.expired",
-    }
-)
 # A failed one is tried again for as long as Stripe itself would.
 GIVE_UP_AFTER = timedelta(days=3)
 LONGEST_WAIT_S = 3600
 BATCH = 100
+
+Handler = Callable[[Mapping[str, Any]], bool]
+
+
+def _session(found: Mapping[str, Any]) -> bool:
+    reference = str(found["client_reference_id"])
+    if reference.startswith("cset_"):
+        settle_card_setup(found["id"])
+    elif reference.startswith("pay_"):
+        settle_session(found["id"])
+    else:
+        return False
+    return True
+
+
+def _intent(found: Mapping[str, Any]) -> bool:
+    if not str(found["metadata"].get("payment", "")).startswith("pay_"):
+        return False
+    settle_intent(found["id"])
+    return True
+
+
+def _refund(found: Mapping[str, Any]) -> bool:
+    settle_refund_id(found["id"])
+    return True
+
+
+def _dispute(found: Mapping[str, Any]) -> bool:
+    settle_dispute_id(found["id"])
+    return True
+
+
+def _card(found: Mapping[str, Any]) -> bool:
+    return refresh_card(found["id"]) is not None
+
+
+# Each is told which object changed and asks Stripe how it is now; False: it is none of ours.
+HANDLERS: dict[str, Handler] = {
+    "checkout.session.completed": _session,
+    "checkout.session.async_payment_succeeded": _session,
+    "checkout.session.async_payment_failed": _session,
+    "checkout.session.expired": _session,
+    "payment_intent.succeeded": _intent,
+    "payment_intent.payment_failed": _intent,
+    "payment_intent.requires_action": _intent,
+    "payment_intent.processing": _intent,
+    "payment_intent.canceled": _intent,
+    "payment_method.detached": _card,
+    "payment_method.updated": _card,
+    "payment_method.automatically_updated": _card,
+    "refund.created": _refund,
+    "refund.updated": _refund,
+    "refund.failed": _refund,
+    "charge.dispute.created": _dispute,
+    "charge.dispute.updated": _dispute,
+    "charge.dispute.funds_withdrawn": _dispute,
+    "charge.dispute.funds_reinstated": _dispute,
+    "charge.dispute.closed": _dispute,
+}
 
 
 def process_pending() -> int:
@@ -42,7 +98,7 @@ def process_pending() -> int:
     return len(due)
 
 
-def process_event(event: WebhookEvent) -> None:
+def process_event(event: WebhookEvent) -> WebhookStatus:
     """Act on one event and note what became of it. Two at once do no harm: settling is once."""
     status, error = _act(event)
     if status == WebhookStatus.FAILED:
@@ -50,6 +106,7 @@ def process_event(event: WebhookEvent) -> None:
     WebhookEvent.objects.filter(pk=event.pk).exclude(status=WebhookStatus.PROCESSED).update(
         status=status, error=error, attempts=F("attempts") + 1, processed_at=clock.now()
     )
+    return status
 
 
 def _is_due(event: WebhookEvent) -> bool:
@@ -60,18 +117,17 @@ def _is_due(event: WebhookEvent) -> bool:
 
 
 def _act(event: WebhookEvent) -> tuple[WebhookStatus, str]:
-    if event.type not in SETTLING:
+    handler = HANDLERS.get(event.type)
+    if handler is None:
         return WebhookStatus.IGNORED, ""
     try:
-        session = json.loads(event.body)["data"]["object"]
-        if not str(session["client_reference_id"]).startswith("pay_"):
-            return WebhookStatus.IGNORED, "This checkout was not started by us."
-        settle_payment(session["id"])
+        if not handler(json.loads(event.body)["data"]["object"]):
+            return WebhookStatus.IGNORED, "This was not started by us."
     except NotFound as error:
-        # It looks like ours and we have no such payment: somebody has to look at it.
+        # It looks like ours and we have no such thing: somebody has to look at it.
         return WebhookStatus.FAILED, error.message
     except PortalError as error:
         return WebhookStatus.FAILED, f"{error.code}: {error.message}"
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         return WebhookStatus.FAILED, f"The body is not shaped as it should be: {error!r}"
     return WebhookStatus.PROCESSED, ""

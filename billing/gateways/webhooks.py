@@ -33,8 +33,13 @@ def receive(body: bytes, signature: str) -> WebhookEvent:
         raise InvalidInput("The body is not an event.")
     if not (isinstance(kind, str) and _TYPE.fullmatch(kind)):
         raise InvalidInput("The body is not an event.")
+    return keep(event_id, kind, text)
+
+
+def keep(event_id: str, kind: str, body: str) -> WebhookEvent:
+    """Store an event that was fetched instead of delivered; one that is there already stays."""
     stored, _ = WebhookEvent.objects.get_or_create(
-        stripe_event_id=event_id, defaults={"type": kind, "body": text}
+        stripe_event_id=event_id, defaults={"type": kind, "body": body}
     )
     return stored
 

@@ -1,6 +1,7 @@
 """Models of billing."""
 
 from billing.models.account import BillingAccount
+from billing.models.card import AutoTopUp, CardSetup, PaymentMethod
 from billing.models.catalogue import Price, PriceBook, Sku
 from billing.models.invoice import Invoice, InvoiceLine
 from billing.models.ledger import (
@@ -11,12 +12,17 @@ from billing.models.ledger import (
     LotConsumption,
     Posting,
 )
-from billing.models.payment import Payment, WebhookEvent
+from billing.models.payment import Dispute, Payment, Refund
+from billing.models.reconciliation import PspTransaction, ReconciliationBreak, ReconciliationRun
 from billing.models.usage import RatedUsage, UsageInterval
+from billing.models.webhook import WebhookEvent
 
 __all__ = [
+    "AutoTopUp",
     "BillingAccount",
+    "CardSetup",
     "CreditLot",
+    "Dispute",
     "Hold",
     "Invoice",
     "InvoiceLine",
@@ -24,10 +30,15 @@ __all__ = [
     "LedgerAccount",
     "LotConsumption",
     "Payment",
+    "PaymentMethod",
     "Posting",
     "Price",
     "PriceBook",
+    "PspTransaction",
     "RatedUsage",
+    "ReconciliationBreak",
+    "ReconciliationRun",
+    "Refund",
     "Sku",
     "UsageInterval",
     "WebhookEvent",

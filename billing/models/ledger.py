@@ -83,6 +83,9 @@ class CreditLot(models.Model):
     remaining_micros = models.BigIntegerField()
     expires_at = models.DateTimeField(null=True)
     entry = models.ForeignKey(JournalEntry, on_delete=models.PROTECT, related_name="lots")
+    payment = models.ForeignKey(
+        "billing.Payment", on_delete=models.PROTECT, null=True, related_name="lots"
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

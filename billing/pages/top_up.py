@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of, payment_for
-from billing.actions.payments import settle_payment
+from billing.actions.payments import settle_session
 from billing.actions.topups import MAX_CENTS, MIN_CENTS, start_top_up
 from billing.choices import PaymentStatus
 from billing.forms import TopUpForm
@@ -65,7 +65,7 @@ def _settled(payment: Payment) -> Payment:
     if payment.status != PaymentStatus.SUBMITTED or payment.checkout_session_id is None:
         return payment
     try:
-        return settle_payment(payment.checkout_session_id)
+        return settle_session(payment.checkout_session_id)
     except Unavailable:
         return payment  # shown as on its way; the page asks again
 

@@ -13,7 +13,7 @@ from accounts.access import actor_of_user
 from accounts.actor import Actor
 from accounts.models import User
 from billing.actions.metering import close_interval
-from billing.actions.payments import settle_payment
+from billing.actions.payments import settle_session
 from billing.actions.topups import start_top_up
 from billing.choices import AccountCode, LotKind, PaymentStatus
 from billing.models import BillingAccount, JournalEntry, LedgerAccount, Payment
@@ -42,7 +42,7 @@ def test_paid_session_becomes_bought_credit(
     account: BillingAccount, actor: Actor, box: Box
 ) -> None:
     box.pay(start_top_up(actor, amount_cents=25_00))
-    payment = settle_payment(session_of(Payment.objects.get()))
+    payment = settle_session(session_of(Payment.objects.get()))
     assert payment.status == PaymentStatus.SUCCEEDED
     assert balance(account, AccountCode.CUSTOMER_CREDIT) == -25 * MICROS
     assert LedgerAccount.objects.get(code=AccountCode.PSP_CLEARING).balance_micros == 25 * MICROS
@@ -53,13 +53,13 @@ def test_paid_session_becomes_bought_credit(
 def test_settling_again_changes_nothing(account: BillingAccount, actor: Actor, box: Box) -> None:
     box.pay(start_top_up(actor, amount_cents=25_00))
     for _ in range(3):
-        settle_payment(session_of(Payment.objects.get()))
+        settle_session(session_of(Payment.objects.get()))
     assert funds_of(account).balance_micros == 75 * MICROS
 
 
 def test_unpaid_session_gives_nothing(account: BillingAccount, actor: Actor, box: Box) -> None:
     start_top_up(actor, amount_cents=25_00)
-    payment = settle_payment(session_of(Payment.objects.get()))
+    payment = settle_session(session_of(Payment.objects.get()))
     assert payment.status == PaymentStatus.SUBMITTED
     assert funds_of(account).balance_micros == 50 * MICROS
 
@@ -67,7 +67,7 @@ def test_unpaid_session_gives_nothing(account: BillingAccount, actor: Actor, box
 def test_declined_card_gives_nothing(account: BillingAccount, actor: Actor, box: Box) -> None:
     url = start_top_up(actor, amount_cents=25_00)
     assert box.pay(url, number="4000 0000 0000 0002").status_code == 402
-    settle_payment(session_of(Payment.objects.get()))
+    settle_session(session_of(Payment.objects.get()))
     assert funds_of(account).balance_micros == 50 * MICROS
 
 
@@ -75,7 +75,7 @@ def test_expired_session_is_canceled(actor: Actor, box: Box) -> None:
     start_top_up(actor, amount_cents=25_00)
     session_id = session_of(Payment.objects.get())
     box.server.client.v1.checkout.sessions.expire(session_id)
-    assert settle_payment(session_id).status == PaymentStatus.CANCELED
+    assert settle_session(session_id).status == PaymentStatus.CANCELED
 
 
 def test_crash_before_the_session_was_noted_still_credits(
@@ -84,7 +84,7 @@ def test_crash_before_the_session_was_noted_still_credits(
     box.pay(start_top_up(actor, amount_cents=25_00))
     session_id = session_of(Payment.objects.get())
     Payment.objects.update(checkout_session_id=None, status=PaymentStatus.DRAFT)
-    settle_payment(session_id)
+    settle_session(session_id)
     assert funds_of(account).balance_micros == 75 * MICROS
 
 
@@ -92,25 +92,25 @@ def test_session_of_another_amount_is_refused(
     account: BillingAccount, actor: Actor, box: Box
 ) -> None:
     box.pay(start_top_up(actor, amount_cents=25_00))
-    Payment.objects.update(amount_micros=2_500 * MICROS)
+    Payment.objects.update(amount_micros=2_500 * MICROS, net_micros=2_500 * MICROS)
     with pytest.raises(Conflict):
-        settle_payment(session_of(Payment.objects.get()))
+        settle_session(session_of(Payment.objects.get()))
     assert funds_of(account).balance_micros == 50 * MICROS
 
 
 def test_session_that_is_not_ours_is_not_found(db: None, box: Box) -> None:
     session = box.server.session()
     with pytest.raises(NotFound):
-        settle_payment(session.id)
+        settle_session(session.id)
     with pytest.raises(NotFound):
-        settle_payment("cs_test_nothing")
+        settle_session("cs_test_nothing")
 
 
 def test_second_top_up_is_of_the_same_customer(
     account: BillingAccount, actor: Actor, box: Box
 ) -> None:
     box.pay(start_top_up(actor, amount_cents=25_00))
-    settle_payment(session_of(Payment.objects.get()))
+    settle_session(session_of(Payment.objects.get()))
     account.refresh_from_db()
     assert account.stripe_customer_id
     start_top_up(actor, amount_cents=10_00)
@@ -127,7 +127,10 @@ def test_amount_out_of_bounds_makes_nothing(actor: Actor, cents: int) -> None:
     assert not Payment.objects.exists()
 
 
-def test_silent_stripe_is_unavailable_and_the_intent_stays(actor: Actor, settings: Any) -> None:
+def test_silent_stripe_is_unavailable_and_the_intent_stays(
+    account: BillingAccount, actor: Actor, settings: Any
+) -> None:
+    BillingAccount.objects.update(stripe_customer_id="cus_known")
     settings.STRIPE_API_BASE = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(Unavailable):
         start_top_up(actor, amount_cents=25_00)
@@ -144,7 +147,7 @@ def test_top_up_pays_debt_first(
     metered(quantity=10)
     close_interval("workload", 1, 1, ended_at=START + timedelta(hours=3))
     box.pay(start_top_up(actor, amount_cents=25_00))
-    settle_payment(session_of(Payment.objects.get()))
+    settle_session(session_of(Payment.objects.get()))
     assert balance(account, AccountCode.ACCOUNTS_RECEIVABLE) == 0
     assert funds_of(account).balance_micros == 12 * MICROS
     assert_books(account)
@@ -160,7 +163,7 @@ def test_eight_at_once_credit_once(account: BillingAccount, actor: Actor, box: B
     def call() -> None:
         try:
             barrier.wait(timeout=30)
-            found.append(settle_payment(session_id).status)
+            found.append(settle_session(session_id).status)
         finally:
             connections.close_all()
 

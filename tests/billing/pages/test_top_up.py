@@ -82,6 +82,7 @@ def test_return_of_another_teams_payment_is_not_found(
     payment = Payment.objects.create(
         account=account,
         amount_micros=MICROS,
+        net_micros=MICROS,
         currency="usd",
         idempotency_key="k",
         status=PaymentStatus.SUBMITTED,

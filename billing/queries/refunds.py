@@ -1,0 +1,21 @@
+"""What can go back to the card."""
+
+from __future__ import annotations
+
+from django.db.models import Sum
+
+from billing.choices import LotKind, PaymentStatus
+from billing.models import CreditLot, Payment
+from billing.queries.funds import funds_of
+from portal.lib.money import MICROS_PER_CENT
+
+
+def refundable_cents(payment: Payment) -> int:
+    """Whole cents of unused bought credit of `payment` that are not set aside for running work."""
+    if payment.status != PaymentStatus.SUCCEEDED:
+        return 0
+    unused = CreditLot.objects.filter(payment=payment, kind=LotKind.PURCHASED).aggregate(
+        total=Sum("remaining_micros", default=0)
+    )["total"]
+    free = max(0, funds_of(payment.account).available_micros)
+    return int(min(unused, free)) // MICROS_PER_CENT
