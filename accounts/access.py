@@ -58,6 +58,13 @@ def team_of(actor: Actor) -> Team:
     return actor.team
 
 
+def require_staff(actor: Actor) -> None:
+    """Raises NotAllowed unless staff, or FastGPU itself, acts."""
+    is_staff = actor.kind == ActorKind.STAFF and actor.user is not None and actor.user.is_staff
+    if actor.kind != ActorKind.SYSTEM and not is_staff:
+        raise NotAllowed("Only staff may do this.")
+
+
 def require_owner(actor: Actor) -> None:
     """Raise NotAllowed unless the actor is an owner of its team."""
     if actor.role != Role.OWNER:

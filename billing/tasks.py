@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from billing.actions import invoices, webhooks
+from billing.actions import auto_top_up, invoices, recovery, webhooks
 from billing.actions.metering import rate_open_intervals
+from billing.actions.reconcile import reconcile
+from billing.models import ReconciliationBreak
 from portal.lib import clock
 
 
@@ -25,3 +27,22 @@ def process_webhooks() -> int:
 def refresh_drafts() -> int:
     """Bring this month's draft invoices up to what is posted."""
     return invoices.refresh_drafts(at=clock.now())
+
+
+@shared_task(name="billing.tasks.recover_payments")
+def recover_payments() -> int:
+    """Find out what became of payments, refunds and cards whose answer was lost."""
+    return recovery.recover_payments() + recovery.recover_refunds() + recovery.recover_card_setups()
+
+
+@shared_task(name="billing.tasks.top_up_automatically")
+def top_up_automatically() -> int:
+    """Charge the cards of those who asked for it and are short."""
+    return auto_top_up.run_due()
+
+
+@shared_task(name="billing.tasks.reconcile")
+def run_reconciliation() -> int:
+    """Compare our books with Stripe's and with each other; returns the number of open breaks."""
+    reconcile()
+    return ReconciliationBreak.objects.filter(resolved_at__isnull=True).count()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from celery.schedules import crontab
 from django.templatetags.static import static
 
 from portal.lib.env import env_bool, env_int, env_list, env_path, env_str
@@ -184,6 +185,21 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.tasks.process_webhooks",
         "schedule": 15.0,
         "options": {"expires": 15},
+    },
+    "recovery": {
+        "task": "billing.tasks.recover_payments",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "auto-top-up": {
+        "task": "billing.tasks.top_up_automatically",
+        "schedule": 20.0,
+        "options": {"expires": 20},
+    },
+    "reconcile": {
+        "task": "billing.tasks.reconcile",
+        "schedule": crontab(hour=3, minute=20),
+        "options": {"expires": 3600},
     },
 }
 

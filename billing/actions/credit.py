@@ -5,16 +5,16 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models import Sum
 
+from accounts.access import require_staff
 from accounts.actions import audit
 from accounts.actor import Actor
-from accounts.choices import ActorKind
 from billing.actions.accounts import lock_account
 from billing.actions.ledger import post_entry
 from billing.actions.lots import incoming_postings, open_lot
 from billing.choices import AccountCode, EntryKind, LotKind
 from billing.models import BillingAccount, JournalEntry
 from portal.lib import clock
-from portal.lib.errors import Conflict, InvalidInput, NotAllowed
+from portal.lib.errors import Conflict, InvalidInput
 from portal.lib.money import MICROS, format_money
 
 MAX_GRANT_MICROS = 10_000 * MICROS
@@ -68,9 +68,7 @@ def grant_credit(
 
 
 def _check(actor: Actor, amount_micros: int, reason: str) -> None:
-    is_staff = actor.kind == ActorKind.STAFF and actor.user is not None and actor.user.is_staff
-    if actor.kind != ActorKind.SYSTEM and not is_staff:
-        raise NotAllowed("Only staff may give credit.")
+    require_staff(actor)
     if not 0 < amount_micros <= MAX_GRANT_MICROS:
         raise InvalidInput.of(
             amount=f"Give more than $0 and at most {format_money(MAX_GRANT_MICROS)} at once."

@@ -10,12 +10,14 @@ from typing import Any
 
 from django.db.models import F, Q
 
+from billing.actions.breaks import open_break
 from billing.actions.cards import refresh_card, settle_card_setup
 from billing.actions.disputes import settle_dispute_id
 from billing.actions.payments import settle_intent, settle_session
 from billing.actions.refunds import settle_refund_id
-from billing.choices import WebhookStatus
-from billing.models import WebhookEvent
+from billing.choices import BreakKind, WebhookStatus
+from billing.models import CardSetup, Payment, WebhookEvent
+from billing.queries.books import Difference
 from portal.lib import clock
 from portal.lib.errors import NotFound, PortalError
 
@@ -83,6 +85,34 @@ HANDLERS: dict[str, Handler] = {
     "charge.dispute.funds_reinstated": _dispute,
     "charge.dispute.closed": _dispute,
 }
+
+
+def names_unknown(event: WebhookEvent) -> bool:
+    """Whether it carries a reference of ours that leads to nothing; such a one opens a break."""
+    reference = _reference(event)
+    if reference.startswith("pay_"):
+        is_known = Payment.objects.filter(public_id=reference).exists()
+    elif reference.startswith("cset_"):
+        is_known = CardSetup.objects.filter(public_id=reference).exists()
+    else:
+        return False
+    if not is_known:
+        open_break(
+            Difference(BreakKind.UNKNOWN_OBJECT, reference, "ours", f"named by {event.type}")
+        )
+    return not is_known
+
+
+def _reference(event: WebhookEvent) -> str:
+    try:
+        found = json.loads(event.body)["data"]["object"]
+        if found.get("object") == "checkout.session":
+            return str(found["client_reference_id"])
+        if found.get("object") == "payment_intent":
+            return str(found["metadata"].get("payment", ""))
+    except (LookupError, TypeError, AttributeError):
+        return ""  # of another shape: processing says so
+    return ""
 
 
 def process_pending() -> int:
