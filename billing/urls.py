@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from django.urls import path
 
-from billing.pages import invoices, overview, top_up, webhooks
+from billing.pages import cards, invoices, overview, payments, top_up, webhooks
 
 urlpatterns = [
     path("billing/", overview.billing, name="billing"),
     path("billing/now/", overview.billing_now, name="billing_now"),
     path("billing/top-up/", top_up.top_up, name="top_up"),
     path("billing/top-up/return/", top_up.top_up_return, name="top_up_return"),
+    path("billing/payments/", payments.payments, name="payments"),
+    path("billing/payments/<str:payment_id>/", payments.payment, name="payment"),
+    path("billing/payments/<str:payment_id>/refund/", payments.refund, name="payment_refund"),
+    path("billing/payments/<str:payment_id>/confirm/", payments.confirm, name="payment_confirm"),
+    path("billing/cards/", cards.cards, name="cards"),
+    path("billing/cards/add/", cards.add_card, name="card_add"),
+    path("billing/cards/return/", cards.card_return, name="card_return"),
+    path("billing/cards/auto-top-up/", cards.auto_top_up_rule, name="auto_top_up"),
+    path("billing/cards/auto-top-up/off/", cards.auto_top_up_off, name="auto_top_up_off"),
+    path("billing/cards/<str:card_id>/default/", cards.default_card, name="card_default"),
+    path("billing/cards/<str:card_id>/remove/", cards.remove_card, name="card_remove"),
     path("billing/invoices/<str:invoice_id>/", invoices.invoice, name="invoice"),
     path("billing/invoices/<str:invoice_id>/pdf/", invoices.invoice_pdf, name="invoice_pdf"),
     path("webhooks/stripe/", webhooks.stripe_webhook, name="stripe_webhook"),
