@@ -12,10 +12,12 @@ from billing.models.ledger import (
     Posting,
 )
 from billing.models.payment import Payment, WebhookEvent
+from billing.models.tax import BillingProfile, TaxRate
 from billing.models.usage import RatedUsage, UsageInterval
 
 __all__ = [
     "BillingAccount",
+    "BillingProfile",
     "CreditLot",
     "Hold",
     "Invoice",
@@ -29,6 +31,7 @@ __all__ = [
     "PriceBook",
     "RatedUsage",
     "Sku",
+    "TaxRate",
     "UsageInterval",
     "WebhookEvent",
 ]
