@@ -79,10 +79,13 @@ class WebhookStatus(TextChoices):
 
 
 class InvoiceStatus(TextChoices):
-    """A draft follows usage; a final invoice never changes."""
+    """A draft follows usage; what a final invoice says never changes."""
 
     DRAFT = "draft", "Draft"
     FINAL = "final", "Final"
+    PAID = "paid", "Paid"
+    VOID = "void", "Void"
+    UNCOLLECTIBLE = "uncollectible", "Given up"
 
 
 class FundsLevel(TextChoices):
@@ -93,6 +96,7 @@ class FundsLevel(TextChoices):
     BAD = "bad", "Under an hour"
 
 
+<<<<<<< HEAD
 class Collection(TextChoices):
     """When a team pays."""
 
@@ -167,3 +171,49 @@ class BreakKind(TextChoices):
     INVOICE = "invoice", "An invoice is not what was posted"
     UNKNOWN_OBJECT = "unknown_object", "Stripe speaks of something we do not know"
     STUCK_WEBHOOK = "stuck_webhook", "A webhook keeps failing"
+=======
+class TaxIdKind(TextChoices):
+    """Registers of taxpayers whose numbers we can check for form."""
+
+    EU_VAT = "eu_vat", "EU VAT number"
+    GB_VAT = "gb_vat", "UK VAT number"
+    CH_VAT = "ch_vat", "Swiss VAT number"
+    NO_MVA = "no_mva", "Norwegian VAT number"
+    AU_ABN = "au_abn", "Australian business number"
+    IN_GSTIN = "in_gstin", "Indian GST number"
+    CA_BN = "ca_bn", "Canadian business number"
+    US_EIN = "us_ein", "US employer number"
+
+
+class TaxIdStatus(TextChoices):
+    """What the register said of a number whose form is right."""
+
+    UNVERIFIED = "unverified", "Not checked with the register"
+    VERIFIED = "verified", "Known to the register"
+    REJECTED = "rejected", "Unknown to the register"
+
+
+class TaxPoint(TextChoices):
+    """When tax is due on prepaid credit."""
+
+    TOP_UP = "topup", "When credit is bought"
+    USAGE = "usage", "When credit is used"
+
+
+class InvoiceKind(TextChoices):
+    """What a document is about."""
+
+    USAGE = "usage", "Usage of a month"
+    TOP_UP = "top_up", "Credit bought"
+    RECEIPT = "receipt", "Receipt of a payment"
+
+
+class LineKind(TextChoices):
+    """What a line of an invoice stands for."""
+
+    USAGE = "usage", "Usage of the month"
+    ADJUSTMENT = "adjustment", "Correction of an earlier month"
+    ROUNDING = "rounding", "Rounding carried on"
+    CREDIT = "credit", "Prepaid credit"
+    PAYMENT = "payment", "Payment"
+>>>>>>> 49e55ed6f75e7786a6b03534c34cdadca173e5fb

@@ -251,6 +251,16 @@ STRIPE_SECRET_KEY = env_str("STRIPE_SECRET_KEY")
 STRIPE_WEBHOOK_SECRET = env_str("STRIPE_WEBHOOK_SECRET")
 # Empty: api.stripe.com. `manage.py up` points it at the sandbox when no key is set.
 STRIPE_API_BASE = env_str("STRIPE_API_BASE")
+# Who sells: what every invoice is headed with. The address is given in lines parted by `|`.
+SELLER_NAME = env_str("SELLER_NAME", SITE_NAME)
+SELLER_ADDRESS = [line.strip() for line in env_str("SELLER_ADDRESS").split("|") if line.strip()]
+SELLER_COUNTRY = env_str("SELLER_COUNTRY").upper()
+SELLER_TAX_ID = env_str("SELLER_TAX_ID")
+INVOICE_PREFIX = env_str("INVOICE_PREFIX", "FG-")
+INVOICE_DUE_DAYS = env_int("INVOICE_DUE_DAYS", 14)
+# When tax is due on prepaid credit: `topup` or `usage`. Which one is right depends on what is sold
+# to whom and where: ask a tax adviser.
+TAX_POINT = env_str("TAX_POINT", "topup")
 
 # --- Workloads -----------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class Invoice(models.Model):
     account = models.ForeignKey(
         "billing.BillingAccount", on_delete=models.PROTECT, related_name="invoices"
     )
-    status = models.CharField(max_length=10, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
+    status = models.CharField(max_length=14, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
     period_start = models.DateTimeField()
     period_end = models.DateTimeField()
     currency = models.CharField(max_length=3)
