@@ -11,6 +11,7 @@ from billing.sandbox.reading import expand, fetch
 from billing.sandbox.store import Doc, new_id
 
 _SETTLES_AFTER_S = 2 * 24 * 3600
+_DISPUTE_FEE = 1500
 
 
 def record_charge(box: Box, charge: Doc) -> Doc:
@@ -35,8 +36,54 @@ def record_refund(box: Box, refund: Doc, *, available_on: int) -> Doc:
     return _record(box, refund, "refund", -refund["amount"], [], available_on)
 
 
+def record_refund_failure(box: Box, refund: Doc, *, available_on: int) -> Doc:
+    """The money of a refund that the bank sent back."""
+    return _record(box, refund, "refund_failure", refund["amount"], [], available_on)
+
+
+def record_dispute(box: Box, dispute: Doc) -> Doc:
+    """The money of a dispute, taken at once with Stripe's fee for it."""
+    details = {
+        "amount": _DISPUTE_FEE,
+        "application": None,
+        "currency": dispute["currency"],
+        "description": "Dispute fee",
+        "type": "stripe_fee",
+    }
+    return _record(
+        box, dispute, "adjustment", -dispute["amount"], [details], box.clock.now(), "dispute"
+    )
+
+
+def record_dispute_won(box: Box, dispute: Doc) -> Doc:
+    """The money of a dispute that was won; the fee stays with Stripe."""
+    return _record(
+        box, dispute, "adjustment", dispute["amount"], [], box.clock.now(), "dispute_reversal"
+    )
+
+
+def record_payout(box: Box, payout: Doc) -> Doc:
+    """The money of a payout, gone to the bank."""
+    return _record(box, payout, "payout", -payout["amount"], [], box.clock.now())
+
+
+def available(box: Box) -> dict[str, int]:
+    """What can be paid out now, by currency."""
+    sums: dict[str, int] = defaultdict(int)
+    for transaction in box.store.all_of("balance_transaction"):
+        if as_of_now(box, transaction)["status"] == "available":
+            sums[transaction["currency"]] += transaction["net"]
+    return sums
+
+
 def _record(
-    box: Box, source: Doc, kind: str, amount: int, fees: list[Doc], available_on: int
+    box: Box,
+    source: Doc,
+    kind: str,
+    amount: int,
+    fees: list[Doc],
+    available_on: int,
+    category: str = "",
 ) -> Doc:
     fee = sum(detail["amount"] for detail in fees)
     return box.store.add(
@@ -53,7 +100,7 @@ def _record(
             "fee": fee,
             "fee_details": fees,
             "net": amount - fee,
-            "reporting_category": kind,
+            "reporting_category": category or kind,
             "source": source["id"],
             "status": "pending",
             "type": kind,

@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from billing.sandbox.errors import CardRefused
 
@@ -24,15 +25,37 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A card whose details are well formed. `decline` is what its bank will answer, if not yes."""
+class Behaviour:
+    """What a test card does. `decline` is the bank's answer to everything, `charge_decline` only
+    to a charge.
+
+    `authentication`: "unless_saved" asks the owner unless the card was saved with them present,
+    "always" asks at each charge, "on_save" only when it is saved. `dispute` is what a charge turns
+    into, `refund` how one ends that Stripe first took on.
+    """
 
     brand: str
+    decline: Decline | None = None
+    charge_decline: Decline | None = None
+    authentication: Literal["", "unless_saved", "always", "on_save"] = ""
+    dispute: Literal["", "fraudulent", "inquiry"] = ""
+    refund: Literal["", "fails_later", "pending"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card whose details are well formed."""
+
     last4: str
     exp_month: int
     exp_year: int
     fingerprint: str
-    decline: Decline | None
+    behaviour: Behaviour
+
+    @property
+    def brand(self) -> str:
+        """Its network."""
+        return self.behaviour.brand
 
 
 _GENERIC = Decline("card_declined", "generic_decline", "Your card was declined.")
@@ -42,32 +65,83 @@ _LIVE = Decline(
     "test_mode_live_card",
     "Your card was declined. This is test mode: use a test card number.",
 )
-_KNOWN: dict[str, tuple[str, Decline | None]] = {
-    "4242424242424242": ("visa", None),
-    "4000056655665556": ("visa", None),
-    "5555555555554444": ("mastercard", None),
-    "378282246310005": ("amex", None),
-    "4000000000000002": ("visa", _GENERIC),
-    "4000000000009995": ("visa", _FUNDS),
-    "4000000000009987": ("visa", Decline("card_declined", "lost_card", _GENERIC.message)),
-    "4000000000009979": ("visa", Decline("card_declined", "stolen_card", _GENERIC.message)),
-    "4000000000000069": (
-        "visa",
-        Decline("expired_card", "expired_card", "Your card has expired."),
+AUTHENTICATION = Decline(
+    "authentication_required",
+    "authentication_required",
+    "Your card was declined. This transaction requires authentication.",
+)
+_KNOWN: dict[str, Behaviour] = {
+    "4242424242424242": Behaviour("visa"),
+    "4000056655665556": Behaviour("visa"),
+    "5555555555554444": Behaviour("mastercard"),
+    "378282246310005": Behaviour("amex"),
+    "4000000000000341": Behaviour("visa", charge_decline=_GENERIC),
+    "4000002500003155": Behaviour("visa", authentication="unless_saved"),
+    "4000002760003184": Behaviour("visa", authentication="always"),
+    "4000000000003220": Behaviour("visa", authentication="always"),
+    "4000000000000259": Behaviour("visa", dispute="fraudulent"),
+    "4000000000001976": Behaviour("visa", dispute="inquiry"),
+    "4000000000005126": Behaviour("visa", refund="fails_later"),
+    "4000000000007726": Behaviour("visa", refund="pending"),
+    "4000000000000002": Behaviour("visa", decline=_GENERIC),
+    "4000000000009995": Behaviour("visa", decline=_FUNDS),
+    "4000000000009987": Behaviour(
+        "visa", decline=Decline("card_declined", "lost_card", _GENERIC.message)
     ),
-    "4000000000000127": (
-        "visa",
-        Decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect."),
+    "4000000000009979": Behaviour(
+        "visa", decline=Decline("card_declined", "stolen_card", _GENERIC.message)
     ),
-    "4000000000000119": (
+    "4000000000000069": Behaviour(
+        "visa", decline=Decline("expired_card", "expired_card", "Your card has expired.")
+    ),
+    "4000000000000127": Behaviour(
         "visa",
-        Decline(
+        decline=Decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect."),
+    ),
+    "4000000000000119": Behaviour(
+        "visa",
+        decline=Decline(
             "processing_error",
             "processing_error",
             "An error occurred while processing your card. Try again in a little bit.",
         ),
     ),
 }
+_TOKENS = {
+    "pm_card_visa": "4242424242424242",
+    "pm_card_mastercard": "5555555555554444",
+    "pm_card_amex": "378282246310005",
+    "pm_card_visa_chargeDeclined": "4000000000000002",
+    "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
+    "pm_card_chargeCustomerFail": "4000000000000341",
+    "pm_card_authenticationRequired": "4000002760003184",
+    "pm_card_authenticationRequiredOnSetup": "4000002500003155",
+    "pm_card_createDispute": "4000000000000259",
+    "pm_card_createDisputeInquiry": "4000000000001976",
+    "pm_card_refundFail": "4000000000005126",
+    "pm_card_pendingRefund": "4000000000007726",
+}
+
+
+def _fingerprint(digits: str) -> str:
+    return hashlib.sha256(f"sandbox card {digits}".encode()).hexdigest()[:16]
+
+
+_BY_FINGERPRINT = {_fingerprint(digits): found for digits, found in _KNOWN.items()}
+
+
+def behaviour_of(fingerprint: str) -> Behaviour:
+    """What a card that was kept does."""
+    return _BY_FINGERPRINT.get(fingerprint, Behaviour("unknown", decline=_LIVE))
+
+
+def token_card(token: str, now: int) -> Card | None:
+    """The card of one of Stripe's test tokens, such as `pm_card_visa`; `now` in Unix seconds."""
+    digits = _TOKENS.get(token)
+    if digits is None:
+        return None
+    year = datetime.fromtimestamp(now, UTC).year + 4
+    return Card(digits[-4:], 8, year, _fingerprint(digits), _KNOWN[digits])
 
 
 def read_card(number: str, expiry: str, cvc: str, now: int) -> Card:
@@ -77,13 +151,13 @@ def read_card(number: str, expiry: str, cvc: str, now: int) -> Card:
     """
     digits = _digits(number)
     month, year = _expiry(expiry, now)
-    brand, decline = _KNOWN.get(digits, ("visa" if digits[0] == "4" else "unknown", _LIVE))
-    if not re.fullmatch(r"[0-9]{4}" if brand == "amex" else r"[0-9]{3}", cvc.strip()):
+    brand = "visa" if digits[0] == "4" else "unknown"
+    found = _KNOWN.get(digits, Behaviour(brand, decline=_LIVE))
+    if not re.fullmatch(r"[0-9]{4}" if found.brand == "amex" else r"[0-9]{3}", cvc.strip()):
         raise CardRefused(
             "Your card's security code is incomplete.", code="invalid_cvc", param="cvc"
         )
-    fingerprint = hashlib.sha256(f"sandbox card {digits}".encode()).hexdigest()[:16]
-    return Card(brand, digits[-4:], month, year, fingerprint, decline)
+    return Card(digits[-4:], month, year, _fingerprint(digits), found)
 
 
 def _digits(number: str) -> str:

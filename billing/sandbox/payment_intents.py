@@ -1,17 +1,15 @@
-"""PaymentIntents, and the payment methods and charges that carry them out."""
+"""PaymentIntents: what becomes of them when they are confirmed, authenticated or canceled."""
 
 from __future__ import annotations
 
 import secrets
 
-from billing.sandbox import balance
+from billing.sandbox import balance, disputes, methods
 from billing.sandbox.box import Box
-from billing.sandbox.cards import Card, Decline
+from billing.sandbox.cards import AUTHENTICATION, Decline
+from billing.sandbox.charges import new_charge
 from billing.sandbox.errors import CardRefused
 from billing.sandbox.store import Doc, new_id
-
-_NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
-
 
 def new_intent(box: Box, *, amount: int, currency: str, **fields: object) -> Doc:
     """Keep an unpaid PaymentIntent; `amount` is in the currency's smallest unit."""
@@ -67,37 +65,83 @@ def new_intent(box: Box, *, amount: int, currency: str, **fields: object) -> Doc
     return intent
 
 
-def new_method(box: Box, card: Card, *, name: str, email: str, customer: str | None) -> Doc:
-    """Keep a card as a PaymentMethod."""
-    return box.store.add(
-        {
-            "id": new_id("pm"),
-            "object": "payment_method",
-            "allow_redisplay": "limited",
-            "billing_details": _billing(name, email),
-            "card": _card_facts(card)
-            | {
-                "display_brand": card.brand,
-                "generated_from": None,
-                "networks": {"available": [card.brand], "preferred": None},
-                "three_d_secure_usage": {"supported": True},
-            },
-            "created": box.clock.now(),
-            "customer": customer,
-            "customer_account": None,
-            "livemode": False,
-            "metadata": {},
-            "type": "card",
+def confirm(
+    box: Box, intent: Doc, method: Doc, *, off_session: bool = False, return_url: str | None = None
+) -> Doc:
+    """Charge the card, or ask its owner first where its bank wants that.
+
+    Raises CardRefused when the bank says no, or when it wants its owner and they are away; the
+    attempt is kept all the same, so commit before passing the error on.
+    """
+    found = methods.behaviour(method)
+    wants_owner = found.authentication == "always" or (
+        found.authentication == "unless_saved"
+        and not (off_session and methods.is_saved(box, method))
+    )
+    if wants_owner and not found.decline:
+        if off_session:
+            return _failed(box, intent, method, AUTHENTICATION)
+        return _ask_owner(box, intent, method, return_url)
+    return _carry_out(box, intent, method)
+
+
+def authenticate(box: Box, intent: Doc, *, is_owner: bool) -> Doc:
+    """What the owner answered on the bank's page. The intent stands at `requires_action`."""
+    method = box.store.get("payment_method", intent["payment_method"])
+    if not is_owner:
+        try:
+            return _failed(box, intent, method, _NOT_AUTHENTICATED)
+        except CardRefused:
+            return box.store.get("payment_intent", intent["id"])
+    return _carry_out(box, intent | {"next_action": None}, method)
+
+
+def cancel(box: Box, intent: Doc, reason: str | None) -> Doc:
+    """Give an unpaid intent up for `reason`."""
+    canceled = box.store.save(
+        intent
+        | {
+            "canceled_at": box.clock.now(),
+            "cancellation_reason": reason,
+            "next_action": None,
+            "status": "canceled",
         }
     )
+    box.events.emit("payment_intent.canceled", canceled)
+    return canceled
 
 
-def confirm(box: Box, intent: Doc, method: Doc, card: Card) -> Doc:
-    """Charge the card. Raises CardRefused when its bank says no; the attempt is kept all the same,
-    so commit before passing the error on."""
-    charge = _charge(box, intent, method, card)
-    if card.decline:
-        return _failed(box, intent, method, charge, card.decline)
+_NOT_AUTHENTICATED = Decline(
+    "payment_intent_authentication_failure",
+    "",
+    "We are unable to authenticate your payment method. Choose another one and try again.",
+)
+
+
+def _ask_owner(box: Box, intent: Doc, method: Doc, return_url: str | None) -> Doc:
+    url = f"{box.settings.public_url.rstrip('/')}/c/auth/{intent['id']}"
+    waiting = box.store.save(
+        intent
+        | {
+            "last_payment_error": None,
+            "next_action": {
+                "type": "redirect_to_url",
+                "redirect_to_url": {"return_url": return_url, "url": url},
+            },
+            "payment_method": method["id"],
+            "status": "requires_action",
+        }
+    )
+    box.events.emit("payment_intent.requires_action", waiting)
+    return waiting
+
+
+def _carry_out(box: Box, intent: Doc, method: Doc) -> Doc:
+    found = methods.behaviour(method)
+    decline = found.decline or found.charge_decline
+    if decline:
+        return _failed(box, intent, method, decline)
+    charge = new_charge(box, intent, method, None)
     transaction = balance.record_charge(box, charge)
     charge = box.store.save(charge | {"balance_transaction": transaction["id"]})
     paid = box.store.save(
@@ -106,30 +150,28 @@ def confirm(box: Box, intent: Doc, method: Doc, card: Card) -> Doc:
             "amount_received": intent["amount"],
             "last_payment_error": None,
             "latest_charge": charge["id"],
+            "next_action": None,
             "payment_method": method["id"],
             "status": "succeeded",
         }
     )
     box.events.emit("charge.succeeded", charge)
     box.events.emit("payment_intent.succeeded", paid)
+    _keep_or_spend(box, paid, method)
+    if found.dispute:
+        disputes.open_dispute(box, charge, found.dispute)
     return paid
 
 
-def cancel(box: Box, intent: Doc, reason: str) -> Doc:
-    """Give an unpaid intent up for `reason`."""
-    canceled = box.store.save(
-        intent
-        | {
-            "canceled_at": box.clock.now(),
-            "cancellation_reason": reason,
-            "status": "canceled",
-        }
-    )
-    box.events.emit("payment_intent.canceled", canceled)
-    return canceled
+def _keep_or_spend(box: Box, intent: Doc, method: Doc) -> None:
+    if intent["setup_future_usage"] and intent["customer"]:
+        methods.mark_saved(box, methods.attach_to(box, method, intent["customer"]))
+    elif method["customer"] is None:
+        methods.mark_spent(box, method)
 
 
-def _failed(box: Box, intent: Doc, method: Doc, charge: Doc, decline: Decline) -> Doc:
+def _failed(box: Box, intent: Doc, method: Doc, decline: Decline) -> Doc:
+    charge = new_charge(box, intent, method, decline)
     error = CardRefused(
         decline.message,
         code=decline.code,
@@ -137,7 +179,16 @@ def _failed(box: Box, intent: Doc, method: Doc, charge: Doc, decline: Decline) -
         param="cvc" if decline.code == "incorrect_cvc" else "",
     )
     details = error.body()["error"] | {"charge": charge["id"], "payment_method": method}
-    failed = box.store.save(intent | {"last_payment_error": details, "latest_charge": charge["id"]})
+    failed = box.store.save(
+        intent
+        | {
+            "last_payment_error": details,
+            "latest_charge": charge["id"],
+            "next_action": None,
+            "payment_method": None,
+            "status": "requires_payment_method",
+        }
+    )
     box.events.emit("charge.failed", charge)
     box.events.emit("payment_intent.payment_failed", failed)
     error.extra |= {
@@ -146,114 +197,3 @@ def _failed(box: Box, intent: Doc, method: Doc, charge: Doc, decline: Decline) -
         "payment_method": method,
     }
     raise error
-
-
-def _charge(box: Box, intent: Doc, method: Doc, card: Card) -> Doc:
-    decline = card.decline
-    charge_id = new_id("ch")
-    return box.store.add(
-        {
-            "id": charge_id,
-            "object": "charge",
-            "amount": intent["amount"],
-            "amount_captured": 0 if decline else intent["amount"],
-            "amount_refunded": 0,
-            "application": None,
-            "application_fee": None,
-            "application_fee_amount": None,
-            "balance_transaction": None,
-            "billing_details": method["billing_details"],
-            "calculated_statement_descriptor": "FASTGPU SANDBOX",
-            "captured": not decline,
-            "created": box.clock.now(),
-            "currency": intent["currency"],
-            "customer": intent["customer"],
-            "description": intent["description"],
-            "disputed": False,
-            "failure_balance_transaction": None,
-            "failure_code": decline.code if decline else None,
-            "failure_message": decline.message if decline else None,
-            "fraud_details": {},
-            "livemode": False,
-            "metadata": intent["metadata"],
-            "on_behalf_of": None,
-            "outcome": _outcome(decline),
-            "paid": not decline,
-            "payment_intent": intent["id"],
-            "payment_method": method["id"],
-            "payment_method_details": {"type": "card", "card": _charged_card(card, intent)},
-            "receipt_email": intent["receipt_email"],
-            "receipt_number": None,
-            "receipt_url": None,
-            "refunded": False,
-            "review": None,
-            "shipping": None,
-            "source": None,
-            "source_transfer": None,
-            "statement_descriptor": None,
-            "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
-            "status": "failed" if decline else "succeeded",
-            "transfer_data": None,
-            "transfer_group": None,
-        }
-    )
-
-
-def _outcome(decline: Decline | None) -> Doc:
-    return {
-        "advice_code": None,
-        "network_advice_code": None,
-        "network_decline_code": None,
-        "network_status": "declined_by_network" if decline else "approved_by_network",
-        "reason": decline.decline_code if decline else None,
-        "risk_level": "normal",
-        "seller_message": decline.message if decline else "Payment complete.",
-        "type": "issuer_declined" if decline else "authorized",
-    }
-
-
-def _charged_card(card: Card, intent: Doc) -> Doc:
-    return _card_facts(card) | {
-        "amount_authorized": None if card.decline else intent["amount"],
-        "authorization_code": None,
-        "extended_authorization": {"status": "disabled"},
-        "incremental_authorization": {"status": "unavailable"},
-        "installments": None,
-        "mandate": None,
-        "multicapture": {"status": "unavailable"},
-        "network": card.brand,
-        "network_token": {"used": False},
-        "network_transaction_id": None,
-        "overcapture": {"maximum_amount_capturable": intent["amount"], "status": "unavailable"},
-        "three_d_secure": None,
-    }
-
-
-def _card_facts(card: Card) -> Doc:
-    wrong_cvc = bool(card.decline and card.decline.code == "incorrect_cvc")
-    return {
-        "brand": card.brand,
-        "checks": {
-            "address_line1_check": None,
-            "address_postal_code_check": None,
-            "cvc_check": "fail" if wrong_cvc else "pass",
-        },
-        "country": "US",
-        "exp_month": card.exp_month,
-        "exp_year": card.exp_year,
-        "fingerprint": card.fingerprint,
-        "funding": "credit",
-        "last4": card.last4,
-        "regulated_status": "unregulated",
-        "wallet": None,
-    }
-
-
-def _billing(name: str, email: str) -> Doc:
-    return {
-        "address": dict(_NO_ADDRESS),
-        "email": email or None,
-        "name": name or None,
-        "phone": None,
-        "tax_id": None,
-    }
