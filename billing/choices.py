@@ -96,7 +96,6 @@ class FundsLevel(TextChoices):
     BAD = "bad", "Under an hour"
 
 
-<<<<<<< HEAD
 class Collection(TextChoices):
     """When a team pays."""
 
@@ -171,7 +170,8 @@ class BreakKind(TextChoices):
     INVOICE = "invoice", "An invoice is not what was posted"
     UNKNOWN_OBJECT = "unknown_object", "Stripe speaks of something we do not know"
     STUCK_WEBHOOK = "stuck_webhook", "A webhook keeps failing"
-=======
+
+
 class TaxIdKind(TextChoices):
     """Registers of taxpayers whose numbers we can check for form."""
 
@@ -216,4 +216,3 @@ class LineKind(TextChoices):
     ROUNDING = "rounding", "Rounding carried on"
     CREDIT = "credit", "Prepaid credit"
     PAYMENT = "payment", "Payment"
->>>>>>> 49e55ed6f75e7786a6b03534c34cdadca173e5fb

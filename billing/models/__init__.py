@@ -12,24 +12,17 @@ from billing.models.ledger import (
     LotConsumption,
     Posting,
 )
-<<<<<<< HEAD
 from billing.models.payment import Dispute, Payment, Refund
 from billing.models.reconciliation import PspTransaction, ReconciliationBreak, ReconciliationRun
-=======
-from billing.models.payment import Payment, WebhookEvent
 from billing.models.tax import BillingProfile, TaxRate
->>>>>>> 49e55ed6f75e7786a6b03534c34cdadca173e5fb
 from billing.models.usage import RatedUsage, UsageInterval
 from billing.models.webhook import WebhookEvent
 
 __all__ = [
     "AutoTopUp",
     "BillingAccount",
-<<<<<<< HEAD
-    "CardSetup",
-=======
     "BillingProfile",
->>>>>>> 49e55ed6f75e7786a6b03534c34cdadca173e5fb
+    "CardSetup",
     "CreditLot",
     "Dispute",
     "Hold",

@@ -96,7 +96,9 @@ _KNOWN: dict[str, Behaviour] = {
     ),
     "4000000000000127": Behaviour(
         "visa",
-        decline=Decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect."),
+        decline=Decline(
+            "incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect."
+        ),
     ),
     "4000000000000119": Behaviour(
         "visa",

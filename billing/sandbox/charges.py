@@ -54,7 +54,10 @@ def new_charge(box: Box, intent: Doc, method: Doc, decline: Decline | None) -> D
             "paid": not decline,
             "payment_intent": intent["id"],
             "payment_method": method["id"],
-            "payment_method_details": {"type": "card", "card": _charged_card(method, intent, decline)},
+            "payment_method_details": {
+                "type": "card",
+                "card": _charged_card(method, intent, decline),
+            },
             "receipt_email": intent["receipt_email"],
             "receipt_number": None,
             "receipt_url": None,

@@ -11,6 +11,7 @@ from billing.sandbox.charges import new_charge
 from billing.sandbox.errors import CardRefused
 from billing.sandbox.store import Doc, new_id
 
+
 def new_intent(box: Box, *, amount: int, currency: str, **fields: object) -> Doc:
     """Keep an unpaid PaymentIntent; `amount` is in the currency's smallest unit."""
     intent_id = new_id("pi")
