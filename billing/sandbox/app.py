@@ -12,7 +12,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from billing.sandbox import balance, checkout, customers, page, refunds
+from billing.sandbox import (
+    balance,
+    checkout,
+    customers,
+    disputes,
+    intents_api,
+    methods,
+    page,
+    refunds,
+    setup_intents,
+)
 from billing.sandbox.box import Box
 from billing.sandbox.calls import answer, broken, respond
 from billing.sandbox.courier import Courier
@@ -31,6 +41,13 @@ def _advance_clock(box: Box, params: Params, _: str) -> Doc:
     box.clock.advance(params.integer("advance", minimum=0, maximum=10**9) or 0)
     params.finish()
     return {"object": "sandbox.clock", "now": box.clock.now()}
+
+
+def _by_delivery(params: Params) -> dict[str, int]:
+    """`delivery_success`: only events that every endpoint took, or that one has not taken yet."""
+    if not params.given("delivery_success"):
+        return {}
+    return {"pending_webhooks": 0 if params.boolean("delivery_success", default=True) else 1}
 
 
 OPERATIONS: list[tuple[str, str, Operation]] = [
@@ -53,7 +70,36 @@ OPERATIONS: list[tuple[str, str, Operation]] = [
     ("POST", "/v1/checkout/sessions/{id}/expire", checkout.expire),
     ("GET", "/v1/payment_intents", listing("payment_intent", "/v1/payment_intents", _BY_CUSTOMER)),
     ("GET", "/v1/payment_intents/{id}", retrieve("payment_intent")),
+    ("POST", "/v1/payment_intents", intents_api.create),
+    ("POST", "/v1/payment_intents/{id}", intents_api.update),
+    ("POST", "/v1/payment_intents/{id}/confirm", intents_api.confirm),
+    ("POST", "/v1/payment_intents/{id}/cancel", intents_api.cancel),
+    ("POST", "/v1/setup_intents", setup_intents.create),
+    (
+        "GET",
+        "/v1/setup_intents",
+        listing(
+            "setup_intent",
+            "/v1/setup_intents",
+            _BY_CUSTOMER | {"payment_method": "payment_method"},
+        ),
+    ),
+    ("GET", "/v1/setup_intents/{id}", retrieve("setup_intent")),
+    ("POST", "/v1/setup_intents/{id}/confirm", setup_intents.confirm),
+    ("POST", "/v1/setup_intents/{id}/cancel", setup_intents.cancel),
+    (
+        "GET",
+        "/v1/payment_methods",
+        listing("payment_method", "/v1/payment_methods", _BY_CUSTOMER | {"type": "type"}),
+    ),
     ("GET", "/v1/payment_methods/{id}", retrieve("payment_method")),
+    ("POST", "/v1/payment_methods/{id}/attach", methods.attach),
+    ("POST", "/v1/payment_methods/{id}/detach", methods.detach),
+    ("GET", "/v1/customers/{id}/payment_methods", methods.of_customer),
+    ("GET", "/v1/disputes", listing("dispute", "/v1/disputes", _BY_PAYMENT)),
+    ("GET", "/v1/disputes/{id}", retrieve("dispute")),
+    ("POST", "/v1/disputes/{id}", disputes.update),
+    ("POST", "/v1/disputes/{id}/close", disputes.close),
     (
         "GET",
         "/v1/charges",
@@ -63,7 +109,7 @@ OPERATIONS: list[tuple[str, str, Operation]] = [
     ("POST", "/v1/refunds", refunds.create),
     ("GET", "/v1/refunds", listing("refund", "/v1/refunds", _BY_PAYMENT)),
     ("GET", "/v1/refunds/{id}", retrieve("refund")),
-    ("GET", "/v1/events", listing("event", "/v1/events", {"type": "type"})),
+    ("GET", "/v1/events", listing("event", "/v1/events", {"type": "type"}, None, _by_delivery)),
     ("GET", "/v1/events/{id}", retrieve("event")),
     ("GET", "/v1/balance", balance.retrieve),
     (
@@ -115,7 +161,7 @@ def _endpoint(
     box: Box, courier: Courier, operation: Operation
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        courier.expire_sessions()
+        courier.catch_up()
         try:
             return await answer(box, request, operation)
         finally:

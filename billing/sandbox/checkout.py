@@ -1,17 +1,21 @@
-"""Checkout Sessions in payment mode: made by the portal, paid on our page, or expired."""
+"""Checkout Sessions: made by the portal, carried out on our page, or expired.
+
+In payment mode money is paid, in setup mode a card is saved.
+"""
 
 from __future__ import annotations
 
-from billing.sandbox import money
+from billing.sandbox import methods, money
 from billing.sandbox.box import Box
 from billing.sandbox.cards import Card
 from billing.sandbox.customers import new_customer
 from billing.sandbox.errors import InvalidRequest
 from billing.sandbox.forms import Params
 from billing.sandbox.line_items import read_lines
-from billing.sandbox.payment_intents import cancel, confirm, new_intent, new_method
+from billing.sandbox.payment_intents import cancel, confirm, new_intent
 from billing.sandbox.reading import expand, fetch
-from billing.sandbox.store import Doc, new_id
+from billing.sandbox.setup_intents import confirm_setup, new_setup
+from billing.sandbox.store import Doc, Query, new_id
 
 _LONGEST_S = 24 * 3600
 _SHORTEST_S = 30 * 60
@@ -20,8 +24,13 @@ _SUBMIT_TYPES = {"auto", "pay", "book", "donate"}
 
 def create(box: Box, params: Params, _: str) -> Doc:
     """POST /v1/checkout/sessions"""
-    if params.choice("mode", {"payment", "setup", "subscription"}) != "payment":
-        raise InvalidRequest("The sandbox makes sessions with mode=payment only.", param="mode")
+    mode = params.choice("mode", {"payment", "setup", "subscription"})
+    if mode == "setup":
+        return _create_setup(box, params)
+    if mode != "payment":
+        raise InvalidRequest(
+            "The sandbox makes sessions with mode=payment or mode=setup only.", param="mode"
+        )
     session_id = new_id("cs_test", 58)
     items, currency, total = read_lines(params)
     fields = _fields(box, params)
@@ -36,6 +45,38 @@ def create(box: Box, params: Params, _: str) -> Doc:
         session,
         line_items=page | {"url": f"/v1/checkout/sessions/{session_id}/line_items"},
         wishes=wishes,
+    )
+    return expand(box, session, paths)
+
+
+def _create_setup(box: Box, params: Params) -> Doc:
+    session_id = new_id("cs_test", 58)
+    currency = params.text("currency")
+    if currency:
+        currency = money.check_currency(currency, "currency")
+    fields = _fields(box, params)
+    wishes = params.inner("setup_intent_data")
+    metadata = wishes.metadata()
+    paths = params.texts("expand")
+    params.finish()
+    setup = new_setup(box, customer=fields["customer"], usage="off_session", metadata=metadata)
+    own = {
+        "amount_subtotal": None,
+        "amount_total": None,
+        "mode": "setup",
+        "payment_method_collection": "always",
+        "payment_status": "no_payment_required",
+        "setup_intent": setup["id"],
+        "total_details": None,
+    }
+    blank = _blank(box, session_id, currency, 0)
+    session = box.store.add(blank | fields | own)
+    page = {"object": "list", "data": [], "has_more": False}
+    _keep_hidden(
+        box,
+        session,
+        line_items=page | {"url": f"/v1/checkout/sessions/{session_id}/line_items"},
+        wishes={},
     )
     return expand(box, session, paths)
 
@@ -69,12 +110,50 @@ def expire_overdue(box: Box) -> None:
 
 
 def pay(box: Box, session: Doc, card: Card, *, name: str, email: str) -> Doc:
-    """Carry an open session out with `card`, and return it complete.
+    """Carry an open session out with `card`; it is complete then, or waits for the card's owner.
 
     Raises CardRefused when the bank says no: the attempt is kept, so commit before passing it on.
     """
+    details: Doc = {
+        "address": None,
+        "business_name": None,
+        "email": email,
+        "individual_name": None,
+        "name": name or None,
+        "phone": None,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }
+    session = box.store.save(session | {"customer_details": details})
+    method = methods.new_method(box, card, name=name, email=email)
+    if session["mode"] == "setup":
+        setup = box.store.get("setup_intent", session["setup_intent"])
+        done = confirm_setup(box, setup, method, return_url=None)
+        return finish(box, session, done)
+    session, intent = _intent_of(box, session, card, name=name, email=email)
+    return finish(box, session, confirm(box, intent, method))
+
+
+def finish(box: Box, session: Doc, done: Doc) -> Doc:
+    """Complete the session once its intent has succeeded; until then it stays as it is."""
+    if done["status"] != "succeeded":
+        return session
+    paid = session["payment_status"] if session["mode"] == "setup" else "paid"
+    changes = {"payment_status": paid, "status": "complete", "url": None}
+    complete = box.store.save(session | changes)
+    box.events.emit("checkout.session.completed", complete)
+    return complete
+
+
+def session_of(box: Box, intent: Doc) -> Doc | None:
+    """The open session that an intent belongs to, if it came from one."""
+    field = "setup_intent" if intent["object"] == "setup_intent" else "payment_intent"
+    found, _ = box.store.page("checkout.session", Query(equal={field: intent["id"]}, limit=1))
+    return found[0] if found and found[0]["status"] == "open" else None
+
+
+def _intent_of(box: Box, session: Doc, card: Card, *, name: str, email: str) -> tuple[Doc, Doc]:
     customer = session["customer"]
-    method = new_method(box, card, name=name, email=email, customer=customer)
     if session["payment_intent"]:
         intent = box.store.get("payment_intent", session["payment_intent"])
     else:
@@ -86,33 +165,12 @@ def pay(box: Box, session: Doc, card: Card, *, name: str, email: str) -> Doc:
             **({"customer": customer} | wishes),
         )
         session = box.store.save(session | {"payment_intent": intent["id"]})
-    if session["customer_creation"] == "always" and customer is None and not card.decline:
+    makes_one = session["customer_creation"] == "always" and customer is None
+    if makes_one and not card.behaviour.decline:
         customer = new_customer(box, email=email, name=name or None)["id"]
-        method = box.store.save(method | {"customer": customer})
+        session = box.store.save(session | {"customer": customer})
         intent = box.store.save(intent | {"customer": customer})
-    confirm(box, intent, method, card)
-    details: Doc = {
-        "address": None,
-        "business_name": None,
-        "email": email,
-        "individual_name": None,
-        "name": name or None,
-        "phone": None,
-        "tax_exempt": "none",
-        "tax_ids": [],
-    }
-    complete = box.store.save(
-        session
-        | {
-            "customer": customer,
-            "customer_details": details,
-            "payment_status": "paid",
-            "status": "complete",
-            "url": None,
-        }
-    )
-    box.events.emit("checkout.session.completed", complete)
-    return complete
+    return session, intent
 
 
 def lines_of(box: Box, session: Doc) -> list[Doc]:
@@ -125,6 +183,10 @@ def _expire(box: Box, session: Doc) -> Doc:
     if session["payment_intent"]:
         intent = box.store.get("payment_intent", session["payment_intent"])
         cancel(box, intent, "abandoned")
+    if session["setup_intent"]:
+        setup = box.store.get("setup_intent", session["setup_intent"])
+        abandoned = {"cancellation_reason": "abandoned", "status": "canceled"}
+        box.events.emit("setup_intent.canceled", box.store.save(setup | abandoned))
     expired = box.store.save(session | {"status": "expired", "url": None})
     box.events.emit("checkout.session.expired", expired)
     return expired
@@ -199,7 +261,7 @@ def _keep_hidden(box: Box, session: Doc, *, line_items: Doc, wishes: Doc) -> Non
     )
 
 
-def _blank(box: Box, session_id: str, currency: str, total: int) -> Doc:
+def _blank(box: Box, session_id: str, currency: str | None, total: int) -> Doc:
     return {
         "id": session_id,
         "object": "checkout.session",

@@ -1,11 +1,11 @@
-"""The background task: sends webhooks when they are due, expires sessions whose time is over."""
+"""The background task: sends webhooks when they are due, and does what only time brings."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
-from billing.sandbox import checkout
+from billing.sandbox import checkout, refunds
 from billing.sandbox.box import Box
 
 logger = logging.getLogger(__name__)
@@ -23,18 +23,21 @@ class Courier:
         """Look again now: something may have been queued, or the clock moved."""
         self._woken.set()
 
-    def expire_sessions(self) -> None:
-        """Expire the Checkout Sessions whose time is over."""
+    def catch_up(self) -> None:
+        """Expire the Checkout Sessions and settle the refunds whose time has come."""
         if self._box.store.sessions_past(self._box.clock.now()):
             with self._box.store.transaction():
                 checkout.expire_overdue(self._box)
+        if refunds.due(self._box):
+            with self._box.store.transaction():
+                refunds.settle_due(self._box)
 
     async def run(self) -> None:
         """Work until cancelled. A fault is logged and the work goes on after a pause."""
         while True:
             self._woken.clear()
             try:
-                self.expire_sessions()
+                self.catch_up()
                 await self._box.webhooks.deliver_due()
                 due = self._box.webhooks.next_due()
             except Exception:

@@ -73,9 +73,17 @@ class CardRefused(StripeError):
     kind = "card_error"
     stored = True
 
-    def __init__(self, message: str, *, code: str, decline_code: str = "", param: str = "") -> None:
-        extra = {"decline_code": decline_code} if decline_code else {}
-        super().__init__(message, code=code, param=param, extra=extra)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        decline_code: str = "",
+        param: str = "",
+        extra: Doc | None = None,
+    ) -> None:
+        said = {"decline_code": decline_code} if decline_code else {}
+        super().__init__(message, code=code, param=param, extra=said | (extra or {}))
         self.decline_code = decline_code
 
 

@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from billing.sandbox import checkout, money
+from billing.sandbox.authentication import carry_on, leads_to, waiting
 from billing.sandbox.box import Box
 from billing.sandbox.cards import read_card
 from billing.sandbox.courier import Courier
@@ -38,6 +39,7 @@ class Pages:
         self._box = box
         self._courier = courier
         self._checkout = Template((_FOLDER / "checkout.html").read_text(encoding="utf-8"))
+        self._auth = Template((_FOLDER / "auth.html").read_text(encoding="utf-8"))
         self._notice = Template((_FOLDER / "notice.html").read_text(encoding="utf-8"))
 
     def routes(self) -> list[Route]:
@@ -45,6 +47,8 @@ class Pages:
         return [
             Route("/c/pay/{id}", self.show, methods=["GET"]),
             Route("/c/pay/{id}", self.pay, methods=["POST"]),
+            Route("/c/auth/{id}", self.ask, methods=["GET"]),
+            Route("/c/auth/{id}", self.answer, methods=["POST"]),
             Route("/c/assets/checkout.css", self.style, methods=["GET"]),
         ]
 
@@ -76,9 +80,39 @@ class Pages:
         refused = self._charge(session, typed)
         self._courier.wake()
         if refused is None:
-            return self._success(session)
+            return self._onwards(session)
         field = _FIELD_OF_PARAM.get(refused.param, "number")
         return self._form(session, typed, {field: refused.message}, status=402)
+
+    async def ask(self, request: Request) -> Response:
+        """The bank's question to the card's owner."""
+        intent = waiting(self._box, request.path_params["id"])
+        if intent is None:
+            return self._closed(None)
+        amount = intent.get("amount")
+        what = money.display(amount, intent["currency"]) if amount else "saving this card"
+        html = self._auth.substitute(what=escape(what), id=escape(intent["id"]))
+        return _html(html, 200, leads_to(self._box, intent))
+
+    async def answer(self, request: Request) -> Response:
+        """Its answer, and back to where the owner came from."""
+        async with request.form(max_files=0, max_fields=5) as sent:
+            is_owner = sent.get("answer") == "complete"
+        intent = waiting(self._box, request.path_params["id"])
+        if intent is None:
+            return self._closed(None)
+        with self._box.store.transaction():
+            url = carry_on(self._box, intent, is_owner=is_owner)
+        self._courier.wake()
+        return RedirectResponse(url, 303, {"Cache-Control": "no-store"})
+
+    def _onwards(self, session: Doc) -> Response:
+        """Back to the portal, or to the bank's question first."""
+        session = self._box.store.get("checkout.session", session["id"])
+        if session["status"] == "complete":
+            return self._success(session)
+        intent_id = session["setup_intent"] or session["payment_intent"]
+        return RedirectResponse(f"../auth/{intent_id}", 303, {"Cache-Control": "no-store"})
 
     def _charge(self, session: Doc, typed: dict[str, str]) -> CardRefused | None:
         with self._box.store.transaction():
@@ -92,7 +126,7 @@ class Pages:
         return None
 
     def _session(self, request: Request) -> Doc | None:
-        self._courier.expire_sessions()
+        self._courier.catch_up()
         return self._box.store.find("checkout.session", request.path_params["id"])
 
     def _known_email(self, session: Doc) -> str:
@@ -121,13 +155,10 @@ class Pages:
     def _form(
         self, session: Doc, typed: dict[str, str], errors: dict[str, str], *, status: int = 200
     ) -> Response:
-        amount = money.display(session["amount_total"], session["currency"])
         cancel = session["cancel_url"]
         html = self._checkout.substitute(
-            amount=escape(amount),
-            code=escape(session["currency"].upper()),
+            self._words(session),
             session_id=escape(session["id"]),
-            lines=self._lines(session),
             alert=_alert(errors),
             cancel=f'<a class="cancel" href="{escape(cancel)}">Cancel and go back</a>'
             if cancel
@@ -136,6 +167,28 @@ class Pages:
             **_field_values(typed, errors),
         )
         return _html(html, status, session["success_url"])
+
+    def _words(self, session: Doc) -> dict[str, str]:
+        if session["mode"] == "setup":
+            return {
+                "title": "Save a card",
+                "kicker": "For later payments",
+                "heading": "Save a card",
+                "order": "<ul><li>Nothing is charged now.</li></ul>",
+                "form_title": "Card",
+                "button": "Save the card",
+            }
+        amount = escape(money.display(session["amount_total"], session["currency"]))
+        code = escape(session["currency"].upper())
+        total = f'<li class="sum"><span>Total</span><span>{amount}</span></li>'
+        return {
+            "title": f"Pay {amount}",
+            "kicker": "Amount to pay",
+            "heading": f"{amount} <small>{code}</small>",
+            "order": f"<ul>{self._lines(session)}{total}</ul>",
+            "form_title": "Pay by card",
+            "button": f"Pay {amount}",
+        }
 
     def _lines(self, session: Doc) -> str:
         return "".join(
@@ -195,10 +248,10 @@ def _field_values(typed: dict[str, str], errors: dict[str, str]) -> dict[str, st
     return values
 
 
-def _html(html: str, status: int, leads_to: str | None) -> Response:
+def _html(html: str, status: int, next_url: str | None) -> Response:
     # Browsers hold a form's redirect against form-action too, so the way back has to be named.
-    parts = urlsplit(leads_to or "")
-    origin = f" {parts.scheme}://{parts.netloc.rpartition('@')[2]}" if leads_to else ""
+    parts = urlsplit(next_url or "")
+    origin = f" {parts.scheme}://{parts.netloc.rpartition('@')[2]}" if next_url else ""
     policy = (
         "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
         f"form-action 'self'{origin}"

@@ -16,6 +16,9 @@ NOUNS = {
     "checkout.session": "checkout.session",
     "payment_intent": "payment_intent",
     "payment_method": "PaymentMethod",
+    "setup_intent": "setup_intent",
+    "dispute": "dispute",
+    "payout": "payout",
     "charge": "charge",
     "refund": "refund",
     "event": "event",
@@ -25,11 +28,12 @@ _REFERENCES = {
     "customer": "customer",
     "payment_intent": "payment_intent",
     "payment_method": "payment_method",
+    "setup_intent": "setup_intent",
     "latest_charge": "charge",
     "charge": "charge",
     "balance_transaction": "balance_transaction",
 }
-_SOURCES = {"ch": "charge", "re": "refund"}
+_SOURCES = {"ch": "charge", "re": "refund", "du": "dispute", "po": "payout"}
 
 
 def fetch(box: Box, kind: str, object_id: str, *, param: str = "id") -> Doc:
@@ -53,12 +57,16 @@ def retrieve(kind: str) -> Operation:
 
 
 def listing(
-    kind: str, url: str, filters: Mapping[str, str], dress: Callable[[Box, Doc], Doc] | None = None
+    kind: str,
+    url: str,
+    filters: Mapping[str, str],
+    dress: Callable[[Box, Doc], Doc] | None = None,
+    more_filters: Callable[[Params], dict[str, int]] | None = None,
 ) -> Operation:
     """The operation `GET url`: newest first. `filters` maps a parameter to the object's field."""
 
     def operation(box: Box, params: Params, _: str) -> Doc:
-        query = _query(box, kind, params, filters)
+        query = _query(box, kind, params, filters, more_filters(params) if more_filters else {})
         paths = params.texts("expand")
         if any(not path.startswith("data.") for path in paths):
             raise InvalidRequest("Lists are expanded as data.<field>", param="expand")
@@ -72,8 +80,11 @@ def listing(
     return operation
 
 
-def _query(box: Box, kind: str, params: Params, filters: Mapping[str, str]) -> Query:
-    equal = {field: value for name, field in filters.items() if (value := params.text(name))}
+def _query(
+    box: Box, kind: str, params: Params, filters: Mapping[str, str], more: Mapping[str, int]
+) -> Query:
+    equal: dict[str, str | int] = dict(more)
+    equal |= {field: value for name, field in filters.items() if (value := params.text(name))}
     cursors = {name: params.text(name) or "" for name in ("starting_after", "ending_before")}
     if all(cursors.values()):
         raise InvalidRequest("Use either starting_after or ending_before", param="ending_before")

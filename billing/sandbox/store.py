@@ -60,7 +60,7 @@ def new_id(prefix: str, length: int = 24) -> str:
 class Query:
     """What a list asks for: equal fields, bounds of `created` in Unix seconds, and the page."""
 
-    equal: Mapping[str, str] = field(default_factory=dict)
+    equal: Mapping[str, str | int] = field(default_factory=dict)
     created: Mapping[str, int] = field(default_factory=dict)
     limit: int = 10
     starting_after: str = ""
