@@ -56,7 +56,7 @@ class SetupFacts:
 
 
 class Container(Protocol):
-    """Metadata, by name."""
+    """An object of Stripe's, by name."""
 
     def __contains__(self, name: object, /) -> bool: ...
 
@@ -75,11 +75,11 @@ def id_of(found: str | HasId | None) -> str | None:
     return found if found is None or isinstance(found, str) else found.id
 
 
-def tag(metadata: Container | None, name: str) -> str:
-    """A value of Stripe's metadata, which is no dictionary; empty where it is not set."""
-    if metadata is None or name not in metadata:
+def tag(found: Container | None, name: str) -> str:
+    """A text of one of Stripe's objects, which leave out what is not set; empty then."""
+    if found is None or name not in found:
         return ""
-    return str(metadata[name])
+    return str(found[name] or "")
 
 
 def card_facts(method: stripe.PaymentMethod) -> CardFacts:
@@ -109,7 +109,7 @@ _STATUS = {
 def intent_facts(intent: stripe.PaymentIntent) -> PaymentFacts:
     """What a PaymentIntent says."""
     error = intent.last_payment_error
-    code = (error.code or "") if error else ""
+    code = tag(error, "code")
     status = _STATUS.get(intent.status, PaymentStatus.SUBMITTED)
     if error and status == PaymentStatus.SUBMITTED:
         asks = code == AUTHENTICATION
@@ -120,8 +120,8 @@ def intent_facts(intent: stripe.PaymentIntent) -> PaymentFacts:
         amount_cents=intent.amount,
         currency=intent.currency,
         intent_id=intent.id,
-        failure_code=(error.decline_code or code) if error else "",
-        failure_message=(error.message or "") if error else "",
+        failure_code=tag(error, "decline_code") or code,
+        failure_message=tag(error, "message"),
         url=_where_to(intent),
     )
 

@@ -81,10 +81,5 @@ def _facts(refund: stripe.Refund) -> RefundFacts:
         amount_cents=refund.amount,
         currency=refund.currency,
         status=_STATUS[refund.status or "pending"],
-        failure=_failure(refund),
+        failure=tag(refund, "failure_reason"),
     )
-
-
-def _failure(refund: stripe.Refund) -> str:
-    """Stripe leaves the field out of refunds that have not failed."""
-    return (refund.failure_reason or "") if "failure_reason" in refund else ""

@@ -12,7 +12,7 @@ import portal.lib.clock
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
-        ("billing", "0003_chart_of_accounts"),
+        ("billing", "0004_documents_tax"),
     ]
 
     operations = [

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 
+from accounts.actor import Actor
+from billing.actions.cards import settle_card_setup, start_card_setup
 from billing.actions.metering import Resource, Start, open_intervals
-from billing.models import BillingAccount, Price, UsageInterval
+from billing.models import BillingAccount, CardSetup, PaymentMethod, Price, UsageInterval
 from portal.lib import clock
 from tests.billing.sandbox.harness import (
     GOOD_CARD,
@@ -78,6 +81,20 @@ class Box:
     def pay(self, url: str, **typed: str) -> httpx.Response:
         """Type a card into the page at `url`; a good one unless said otherwise."""
         return httpx.post(url, data=GOOD_CARD | typed)
+
+    def save_card(self, actor: Actor, number: str = "4242 4242 4242 4242") -> PaymentMethod:
+        """Save a card for the actor's team through Stripe's page, as its owner would."""
+        page = self.pay(start_card_setup(actor), number=number)
+        if "auth/" in page.headers.get("location", ""):
+            self.answer(page.headers["location"])
+        setup = CardSetup.objects.latest("pk")
+        card = settle_card_setup(setup.checkout_session_id or "").card
+        assert card is not None
+        return card
+
+    def answer(self, url: str, answer: str = "complete") -> httpx.Response:
+        """Answer the bank's question at `url`, absolute or relative to /c/pay/."""
+        return httpx.post(urljoin(f"{self.server.url}/c/pay/x", url), data={"answer": answer})
 
     def delivery(self, kind: str) -> tuple[bytes, str]:
         """The raw body and signature of the newest event of `kind`, once it has come."""

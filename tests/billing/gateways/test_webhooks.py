@@ -12,12 +12,13 @@ from django.test import Client
 from accounts.actor import Actor
 from billing.actions.topups import start_top_up
 from billing.actions.webhooks import process_pending
-from billing.choices import PaymentStatus, WebhookStatus
-from billing.models import BillingAccount, JournalEntry, Payment, WebhookEvent
+from billing.choices import BreakKind, PaymentStatus, WebhookStatus
+from billing.models import BillingAccount, JournalEntry, Payment, ReconciliationBreak, WebhookEvent
 from billing.queries.funds import funds_of
 from billing.sandbox.webhooks import signature
 from portal.lib import clock
 from portal.lib.money import MICROS
+from tests.billing.books import assert_books
 from tests.billing.conftest import Box
 from tests.billing.sandbox.harness import WEBHOOK_SECRET
 
@@ -144,6 +145,39 @@ def test_checkout_that_is_not_ours_is_ignored(db: None, box: Box) -> None:
     send(*signed(event(id=box.server.session().id, client_reference_id="another product")))
     process_pending()
     assert WebhookEvent.objects.get().status == WebhookStatus.IGNORED
+
+
+def test_payment_that_names_us_and_is_unknown_is_told_again_and_shown(db: None, box: Box) -> None:
+    lost = event(object="checkout.session", id="cs_x", client_reference_id="pay_unknown")
+    assert send(*signed(lost)) == 503
+    assert WebhookEvent.objects.get().status == WebhookStatus.RECEIVED
+    found = ReconciliationBreak.objects.get(kind=BreakKind.UNKNOWN_OBJECT)
+    assert found.subject == "pay_unknown"
+
+
+@pytest.mark.parametrize(
+    ("deed", "kinds"),
+    [
+        ("refund", {"refund.created"}),
+        ("dispute", {"charge.dispute.created", "charge.dispute.funds_withdrawn"}),
+    ],
+)
+def test_what_happens_at_stripe_reaches_the_ledger_by_webhook_in_any_order(
+    account: BillingAccount, actor: Actor, box: Box, deed: str, kinds: set[str]
+) -> None:
+    number = "4000 0000 0000 0259" if deed == "dispute" else "4242 4242 4242 4242"
+    box.pay(start_top_up(actor, amount_cents=25_00), number=number)
+    send(*box.delivery(PAID))
+    process_pending()
+    intent = Payment.objects.get().payment_intent_id or ""
+    if deed == "refund":
+        box.server.client.v1.refunds.create({"payment_intent": intent})
+    for kind in sorted(kinds, reverse=True):
+        for _ in range(2):
+            assert send(*box.delivery(kind)) == 200
+        process_pending()
+    assert funds_of(account).balance_micros == 50 * MICROS
+    assert_books(account)
 
 
 def test_checkout_that_looks_ours_and_is_unknown_fails_loudly(db: None, box: Box) -> None:

@@ -23,7 +23,7 @@ NOW = 1_800_000_000  # 2027-01-15
 )
 def test_what_the_bank_says(number: str, decline: str | None) -> None:
     card = read_card(number, "01/27", "123", NOW)
-    assert (card.decline.decline_code if card.decline else None) == decline
+    assert (card.behaviour.decline.decline_code if card.behaviour.decline else None) == decline
 
 
 @pytest.mark.parametrize(

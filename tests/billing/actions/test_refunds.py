@@ -1,0 +1,201 @@
+"""Unused bought credit goes back to its card; never more than that (I15)."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connections
+
+from accounts.access import actor_of_user
+from accounts.actor import Actor
+from accounts.models import User
+from billing.actions.holds import take_hold
+from billing.actions.metering import close_interval
+from billing.actions.payments import settle_session
+from billing.actions.recovery import recover_refunds
+from billing.actions.refunds import refund_payment, settle_refund_id
+from billing.actions.topups import start_top_up
+from billing.choices import AccountCode, RefundStatus
+from billing.models import BillingAccount, LedgerAccount, Payment, Refund
+from billing.queries.funds import funds_of
+from billing.queries.refunds import refundable_cents
+from portal.lib.errors import InvalidInput, NotAllowed, NotFound, Unavailable
+from portal.lib.money import MICROS
+from tests.billing.books import assert_books, balance
+from tests.billing.conftest import START, Box, Metered
+from tests.billing.sandbox.harness import free_port
+
+FAILS_LATER = "4000 0000 0000 5126"
+PENDING = "4000 0000 0000 7726"
+
+
+def clearing() -> int:
+    return LedgerAccount.objects.get(code=AccountCode.PSP_CLEARING).balance_micros
+
+
+@pytest.fixture
+def paid(actor: Actor, box: Box) -> Payment:
+    return pay(actor, box)
+
+
+def pay(actor: Actor, box: Box, number: str = "4242 4242 4242 4242") -> Payment:
+    """Alice has $50 given and has bought $25."""
+    box.pay(start_top_up(actor, amount_cents=25_00), number=number)
+    return settle_session(Payment.objects.latest("pk").checkout_session_id or "")
+
+
+def test_unused_credit_goes_back(
+    account: BillingAccount, actor: Actor, box: Box, paid: Payment
+) -> None:
+    refund = refund_payment(actor, paid)
+    assert (refund.status, refund.amount_micros) == (RefundStatus.SUCCEEDED, 25 * MICROS)
+    assert funds_of(account).balance_micros == 50 * MICROS
+    assert clearing() == 0
+    assert balance(account, AccountCode.REFUNDS_PENDING) == 0
+    assert_books(account)
+
+
+def test_part_leaves_the_rest(account: BillingAccount, actor: Actor, paid: Payment) -> None:
+    refund_payment(actor, paid, net_cents=10_00)
+    paid.refresh_from_db()
+    assert paid.refunded_micros == 10 * MICROS
+    assert refundable_cents(paid) == 15_00
+
+
+def test_used_credit_does_not_go_back(
+    account: BillingAccount, actor: Actor, paid: Payment, metered: Metered
+) -> None:
+    metered(quantity=10)
+    close_interval("workload", 1, 1, ended_at=START + timedelta(hours=3))
+    assert refundable_cents(paid) == 12_00
+    with pytest.raises(InvalidInput) as refusal:
+        refund_payment(actor, paid, net_cents=12_01)
+    assert "$12.00" in str(refusal.value.fields["amount"])
+    assert not Refund.objects.exists()
+
+
+def test_held_credit_does_not_go_back(account: BillingAccount, actor: Actor, paid: Payment) -> None:
+    take_hold(account, resource_kind="workload", resource_id=1, amount_micros=70 * MICROS)
+    assert refundable_cents(paid) == 5_00
+
+
+@pytest.mark.parametrize("cents", [0, -1, 25_01, 9 * 10**18])
+def test_amount_above_what_is_left_is_refused(actor: Actor, paid: Payment, cents: int) -> None:
+    with pytest.raises(InvalidInput):
+        refund_payment(actor, paid, net_cents=cents)
+    assert not Refund.objects.exists()
+
+
+def test_member_may_not_refund(bob: User, paid: Payment) -> None:
+    with pytest.raises(NotAllowed):
+        refund_payment(actor_of_user(bob), paid)
+
+
+def test_refund_that_fails_later_is_credit_again(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    refund = refund_payment(actor, pay(actor, box, FAILS_LATER))
+    assert refund.status == RefundStatus.SUCCEEDED
+    box.server.advance(4000)
+    again = settle_refund_id(refund.stripe_refund_id or "")
+    assert again.status == RefundStatus.FAILED
+    assert funds_of(account).balance_micros == 75 * MICROS
+    assert clearing() == 25 * MICROS
+    assert Payment.objects.get().refunded_micros == 0
+    assert refundable_cents(Payment.objects.get()) == 25_00
+    assert_books(account)
+
+
+def test_refund_that_takes_its_time_is_set_aside_meanwhile(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    refund = refund_payment(actor, pay(actor, box, PENDING))
+    assert refund.status == RefundStatus.PENDING
+    assert funds_of(account).balance_micros == 50 * MICROS
+    assert balance(account, AccountCode.REFUNDS_PENDING) == -25 * MICROS
+    box.server.advance(4000)
+    assert settle_refund_id(refund.stripe_refund_id or "").status == RefundStatus.SUCCEEDED
+    assert balance(account, AccountCode.REFUNDS_PENDING) == 0
+    assert_books(account)
+
+
+def test_refund_made_at_stripe_takes_the_credit_along(
+    account: BillingAccount, actor: Actor, box: Box, paid: Payment
+) -> None:
+    made = box.server.client.v1.refunds.create(
+        {"payment_intent": paid.payment_intent_id or "", "amount": 5_00}
+    )
+    settle_refund_id(made.id)
+    settle_refund_id(made.id)
+    assert funds_of(account).balance_micros == 70 * MICROS
+    assert Refund.objects.count() == 1
+    assert_books(account)
+
+
+def test_refund_made_at_stripe_of_used_credit_is_owed(
+    account: BillingAccount, actor: Actor, box: Box, paid: Payment, metered: Metered
+) -> None:
+    metered(quantity=10)
+    close_interval("workload", 1, 1, ended_at=START + timedelta(hours=3))
+    made = box.server.client.v1.refunds.create({"payment_intent": paid.payment_intent_id or ""})
+    settle_refund_id(made.id)
+    assert balance(account, AccountCode.ACCOUNTS_RECEIVABLE) == 13 * MICROS
+    assert_books(account)
+
+
+def test_refund_of_somebody_elses_payment_is_not_ours(db: None, box: Box) -> None:
+    intent = box.server.client.v1.payment_intents.create(
+        {"amount": 5_00, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
+    )
+    made = box.server.client.v1.refunds.create({"payment_intent": intent.id})
+    with pytest.raises(NotFound):
+        settle_refund_id(made.id)
+
+
+def test_lost_answer_is_asked_for_again_and_refunds_once(
+    account: BillingAccount, actor: Actor, box: Box, paid: Payment, settings: object
+) -> None:
+    settings.STRIPE_API_BASE = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable):
+        refund_payment(actor, paid)
+    settings.STRIPE_API_BASE = box.server.url  # type: ignore[attr-defined]
+    assert funds_of(account).balance_micros == 50 * MICROS
+    Refund.objects.update(created_at=START)
+    recover_refunds()
+    recover_refunds()
+    assert Refund.objects.get().status == RefundStatus.SUCCEEDED
+    assert clearing() == 0
+
+
+def test_the_database_refuses_to_refund_more_than_was_paid(paid: Payment) -> None:
+    with pytest.raises(IntegrityError):
+        Payment.objects.update(refunded_micros=25 * MICROS + 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_at_once_refund_no_more_than_there_is(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    paid = pay(actor, box)
+    barrier = threading.Barrier(8)
+    done: list[str] = []
+
+    def call() -> None:
+        try:
+            barrier.wait(timeout=30)
+            done.append(refund_payment(actor, paid, net_cents=10_00).status)
+        except InvalidInput:
+            done.append("refused")
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == ["refused"] * 6 + [RefundStatus.SUCCEEDED] * 2
+    assert clearing() == 5 * MICROS
+    assert_books(account)
