@@ -11,6 +11,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.access import require_owner
 from accounts.choices import Role
 from accounts.forms import add_refusal
 from accounts.pages.base import PortalRequest, signed_in
@@ -95,6 +96,7 @@ def remove_card(request: PortalRequest, card_id: str) -> HttpResponse:
 @signed_in
 def auto_top_up_rule(request: PortalRequest) -> HttpResponse:
     """Turn automatic top-up on, or change it."""
+    require_owner(request.actor)
     form = AutoTopUpForm(request.POST)
     if not form.is_valid():
         return _page(request, form, 400)

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.access import require_owner
 from accounts.choices import Role
 from accounts.forms import add_refusal
 from accounts.pages.base import PortalRequest, signed_in
@@ -64,6 +65,7 @@ def payment(request: PortalRequest, payment_id: str) -> HttpResponse:
 def refund(request: PortalRequest, payment_id: str) -> HttpResponse:
     """Send unused credit back to the card."""
     found = payment_for(request.actor, payment_id)
+    require_owner(request.actor)
     form = RefundForm(request.POST)
     if not form.is_valid():
         return _page(request, found, form, 400)

@@ -24,7 +24,9 @@ from accounts.access import actor_of_user
 from accounts.actions.teams import create_api_key
 from accounts.models import Team, User
 from billing.actions.invoices import refresh_draft
-from billing.models import BillingAccount, Invoice
+from billing.actions.payments import new_payment
+from billing.choices import PaymentPurpose
+from billing.models import BillingAccount, Invoice, PaymentMethod
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.models import Attempt, Workload
@@ -101,6 +103,10 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     account = BillingAccount.objects.get(team=team)
     refresh_draft(account, at=clock.now())
     key, _ = create_api_key(actor, name="another")
+    payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=10_00)
+    card = PaymentMethod.objects.create(
+        account=account, stripe_id="pm_1", brand="visa", last4="4242", exp_month=1, exp_year=2040
+    )
     people = {"stranger": charlie, "member": bob, "owner": alice, "staff": dora}
     clients = {"anonymous": Client()}
     for role, user in people.items():
@@ -114,6 +120,8 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
         "path": "model.bin",
         "key_id": key.public_id,
         "invoice_id": Invoice.objects.get(account=account).public_id,
+        "payment_id": payment.public_id,
+        "card_id": card.public_id,
         "message_id": "nothing",
         "key": "nothing",
         "uidb36": "1",
