@@ -88,3 +88,10 @@ class FundsLevel(TextChoices):
     OK = "ok", "Enough"
     WARN = "warn", "Under a day"
     BAD = "bad", "Under an hour"
+
+
+class Meter(TextChoices):
+    """What kind of thing is counted."""
+
+    GPU = "gpu", "GPUs"
+    STORAGE = "storage", "Storage"
