@@ -343,7 +343,7 @@ class PriceAdmin(LookOnlyAdmin):
         """For whom."""
         return found.book.name
 
-    @admin.display(description="Price", ordering="micros_per_hour")
+    @admin.display(description="Price", ordering="unit_micros")
     def per_hour(self, found: Price) -> str:
         """Of one unit."""
         return price(found.micros_per_hour)

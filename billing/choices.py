@@ -216,3 +216,10 @@ class LineKind(TextChoices):
     ROUNDING = "rounding", "Rounding carried on"
     CREDIT = "credit", "Prepaid credit"
     PAYMENT = "payment", "Payment"
+
+
+class Meter(TextChoices):
+    """What kind of thing is counted."""
+
+    GPU = "gpu", "GPUs"
+    STORAGE = "storage", "Storage"

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from clusters.actions.launch_checks import MAX_NAME, MAX_RETRIES, JobRequest
+from clusters.actions.launch_checks import MAX_NAME, MAX_PROJECT, MAX_RETRIES, JobRequest
 from clusters.models import Pool
 from portal.lib.errors import InvalidInput
 
@@ -91,6 +91,12 @@ class LaunchForm(forms.Form):
             "min_value": "Write 0 or more.",
             "max_value": f"At most {MAX_RETRIES} retries are taken.",
         },
+    )
+    project = forms.CharField(
+        required=False,
+        max_length=MAX_PROJECT,
+        help_text="A label of your own: spending can be split by it.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "vision"}),
     )
     command = forms.CharField(
         strip=False,
@@ -181,6 +187,7 @@ class LaunchForm(forms.Form):
             command=data["command"],
             env=data["env"],
             time_limit_seconds=self.time_limit_seconds,
+            project=data["project"],
         )
 
     def refuse(self, error: InvalidInput) -> None:

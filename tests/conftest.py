@@ -50,7 +50,7 @@ def prices(db: None) -> Price:
     return Price.objects.create(
         book=book,
         sku=sku,
-        micros_per_hour=MICROS_PER_HOUR,
+        unit_micros=MICROS_PER_HOUR,
         valid_during=(datetime(2020, 1, 1, tzinfo=UTC), None),
     )
 

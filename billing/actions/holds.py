@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connection, transaction
 
 from billing.actions.accounts import lock_known
+from billing.labels import NO_LABELS, CostLabels
 from billing.models import BillingAccount, Hold
 from billing.queries.funds import funds_of
 from portal.lib import clock
@@ -14,7 +15,12 @@ from portal.lib.money import MICROS_PER_CENT, format_money
 
 @transaction.atomic(savepoint=False)
 def take_hold(
-    account: BillingAccount, *, resource_kind: str, resource_id: int, amount_micros: int
+    account: BillingAccount,
+    *,
+    resource_kind: str,
+    resource_id: int,
+    amount_micros: int,
+    labels: CostLabels = NO_LABELS,
 ) -> Hold:
     """Set `amount_micros` aside for a resource. Locks the account, so that no two overspend.
 
@@ -28,6 +34,9 @@ def take_hold(
         resource_kind=resource_kind,
         resource_id=resource_id,
         amount_micros=amount_micros,
+        project=labels.project,
+        member_id=labels.member_id,
+        api_key_id=labels.api_key_id,
     )
     if amount_micros <= available and _insert(hold):
         return hold
@@ -43,8 +52,11 @@ def take_hold(
 
 # In SQL, because Django's `ignore_conflicts` does not tell whether the row is new.
 _INSERT = """
-INSERT INTO billing_hold (account_id, resource_kind, resource_id, amount_micros, created_at)
-VALUES (%s, %s, %s, %s, %s)
+INSERT INTO billing_hold (
+    account_id, resource_kind, resource_id, amount_micros, created_at, project, member_id,
+    api_key_id
+)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (resource_kind, resource_id) WHERE released_at IS NULL DO NOTHING
 RETURNING id
 """
@@ -52,7 +64,10 @@ RETURNING id
 
 def _insert(hold: Hold) -> bool:
     """Write the hold unless its resource has one."""
-    columns = ("account_id", "resource_kind", "resource_id", "amount_micros", "created_at")
+    columns = (
+        "account_id", "resource_kind", "resource_id", "amount_micros", "created_at", "project",
+        "member_id", "api_key_id",
+    )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, [getattr(hold, column) for column in columns])
         row = cursor.fetchone()

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from billing.actions.accounts import lock_account, lock_payer
 from billing.actions.rating import rate_closed, rate_open
+from billing.labels import NO_LABELS, CostLabels
 from billing.models import BillingAccount, Price, UsageInterval
 from portal.lib.errors import Conflict, InvalidInput, NotFound
 
@@ -39,6 +40,7 @@ class Start:
     resource: Resource
     quantity: int
     started_at: datetime
+    labels: CostLabels = NO_LABELS
 
 
 @transaction.atomic(savepoint=False)
@@ -84,6 +86,9 @@ def _opened(start: Start, earlier: Iterable[UsageInterval]) -> UsageInterval:
         resource_attempt=resource.attempt,
         resource_public_id=resource.public_id,
         resource_label=resource.label,
+        project=start.labels.project,
+        member_id=start.labels.member_id,
+        api_key_id=start.labels.api_key_id,
         quantity=start.quantity,
         started_at=begin,
         rated_until=begin,

@@ -39,7 +39,7 @@ def set_list_price(actor: Actor, code: str, *, micros_per_hour: int) -> Price:
     now = clock.now()
     prices = Price.objects.filter(book=book, sku=sku)
     current = prices.filter(valid_during__contains=now).first()
-    if current is not None and current.micros_per_hour == micros_per_hour:
+    if current is not None and current.unit_micros == micros_per_hour:
         return current
     later = prices.filter(valid_during__startswith__gt=now).order_by("valid_during").first()
     until = later.valid_during.lower if later else None
@@ -54,8 +54,8 @@ def set_list_price(actor: Actor, code: str, *, micros_per_hour: int) -> Price:
         team=None,
         object_id=code,
         micros_per_hour=micros_per_hour,
-        before=current.micros_per_hour if current else None,
+        before=current.unit_micros if current else None,
     )
     return Price.objects.create(
-        book=book, sku=sku, micros_per_hour=micros_per_hour, valid_during=(now, until)
+        book=book, sku=sku, unit_micros=micros_per_hour, valid_during=(now, until)
     )

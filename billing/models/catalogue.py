@@ -7,7 +7,14 @@ from django.contrib.postgres.fields import BigIntegerRangeField, DateTimeRangeFi
 from django.db import models
 from django.db.models import F, Func, Value
 
+from billing.choices import Meter
 from portal.lib import clock
+from portal.lib.money import micros_per_hour
+
+# A month of storage counts as 730 hours, whatever the calendar says: 365 days x 24 hours / 12, the
+# average month by which the large clouds quote and charge a GiB-month. So a day of storage costs
+# the same in February and in March.
+HOURS_PER_MONTH = 730
 
 
 class IdRange(Func):
@@ -21,11 +28,20 @@ class IdRange(Func):
 
 
 class Sku(models.Model):
-    """Something that is metered and sold by the hour, such as one A100 in a pool."""
+    """Something that is metered and sold by time, such as one A100 in a pool or a GiB of files."""
 
     code = models.SlugField(max_length=60, unique=True)
     label = models.CharField(max_length=100)
+    meter = models.CharField(max_length=10, choices=Meter, default=Meter.GPU)
     unit = models.CharField(max_length=30, default="GPU-hour")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(meter__in=Meter.values), name="sku_meter")
+        ]
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class PriceBook(models.Model):
@@ -47,17 +63,25 @@ class PriceBook(models.Model):
 
 
 class Price(models.Model):
-    """Micro-units per unit and hour, valid in `[lower, upper)`; no two at one instant."""
+    """Micro-units per unit and `unit_hours` hours, valid in `[lower, upper)`; one at an instant.
+
+    `unit_hours` is 1 for what is sold by the hour and `HOURS_PER_MONTH` for what is sold by the
+    month. Cost is `floor(unit_micros x quantity x time / unit_hours)`, over the whole time at once.
+    """
 
     book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="prices")
     sku = models.ForeignKey(Sku, on_delete=models.PROTECT, related_name="prices")
-    micros_per_hour = models.BigIntegerField()
+    unit_micros = models.BigIntegerField()
+    unit_hours = models.PositiveIntegerField(default=1)
     valid_during = DateTimeRangeField()
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(micros_per_hour__gte=0), name="price_not_negative"
+                condition=models.Q(unit_micros__gte=0), name="price_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(unit_hours__gte=1), name="price_hours_positive"
             ),
             ExclusionConstraint(
                 name="price_no_overlap",
@@ -68,3 +92,8 @@ class Price(models.Model):
                 ],
             ),
         ]
+
+    @property
+    def micros_per_hour(self) -> int:
+        """What one unit costs an hour, rounded up; exact where it is sold by the hour."""
+        return micros_per_hour(self.unit_micros, unit_hours=self.unit_hours)

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from billing.choices import AccountCode, EntryKind, LotKind
+from billing.models.labels import Labelled
 from portal.lib import clock
 
 
@@ -111,7 +112,7 @@ class LotConsumption(models.Model):
         ]
 
 
-class Hold(models.Model):
+class Hold(Labelled):
     """Funds set aside for a resource until its usage is posted. Available = balance - holds."""
 
     account = models.ForeignKey(

@@ -9,6 +9,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Cast
 
 from billing.models.catalogue import IdRange
+from billing.models.labels import Labelled
 from portal.lib import clock
 
 
@@ -33,7 +34,7 @@ class Span(Func):
         super().__init__(F("started_at"), F("ended_at"), Value("[)"))
 
 
-class UsageInterval(models.Model):
+class UsageInterval(Labelled):
     """`quantity` of a SKU used by one resource in `[started_at, ended_at)`, at a pinned price.
 
     Billing knows the resource only as `(kind, id, label)`; `resource_attempt` fences older
@@ -86,6 +87,21 @@ class UsageInterval(models.Model):
                 fields=["rated_until"], condition=Q(ended_at__isnull=True), name="interval_open"
             ),
             models.Index(fields=["account", "-started_at"], name="interval_account"),
+            models.Index(
+                fields=["account", "project", "started_at"],
+                condition=~Q(project=""),
+                name="interval_project",
+            ),
+            models.Index(
+                fields=["account", "member", "started_at"],
+                condition=Q(member__isnull=False),
+                name="interval_member",
+            ),
+            models.Index(
+                fields=["account", "api_key", "started_at"],
+                condition=Q(api_key__isnull=False),
+                name="interval_api_key",
+            ),
         ]
 
 

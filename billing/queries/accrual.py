@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from billing.models import UsageInterval
-from portal.lib.money import cost_micros, duration_us
+from portal.lib.money import cost_micros, duration_us, micros_per_hour
 
 
 def used_us(interval: UsageInterval, *, until: datetime) -> int:
@@ -19,10 +19,14 @@ def accrued_micros(interval: UsageInterval, *, until: datetime) -> int:
 
     Needs `interval.price` loaded.
     """
-    price = interval.price.micros_per_hour
-    return cost_micros(price, interval.quantity, used_us(interval, until=until))
+    price = interval.price
+    used = used_us(interval, until=until)
+    return cost_micros(price.unit_micros, interval.quantity, used, unit_hours=price.unit_hours)
 
 
 def burn_micros_per_hour(interval: UsageInterval) -> int:
-    """Micro-units per hour while it is open."""
-    return interval.price.micros_per_hour * interval.quantity if interval.ended_at is None else 0
+    """Micro-units per hour while it is open, rounded up."""
+    if interval.ended_at is not None:
+        return 0
+    price = interval.price
+    return micros_per_hour(price.unit_micros, interval.quantity, unit_hours=price.unit_hours)

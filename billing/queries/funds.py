@@ -62,12 +62,12 @@ WITH held AS (
     WHERE account_id = %(account)s AND released_at IS NULL
 ), used AS (
     SELECT i.resource_kind, i.resource_id, i.billed_micros, i.ended_at IS NULL AS is_open,
-        p.micros_per_hour * i.quantity AS rate,
+        ceil(p.unit_micros::numeric * i.quantity / p.unit_hours) AS rate,
         div(
-            p.micros_per_hour::numeric * i.quantity * greatest(0, round(1000000 * extract(
+            p.unit_micros::numeric * i.quantity * greatest(0, round(1000000 * extract(
                 epoch FROM least(coalesce(i.ended_at, %(now)s), %(now)s) - i.started_at
             ))),
-            %(hour_us)s
+            p.unit_hours * %(hour_us)s
         ) AS accrued
     FROM billing_usageinterval i JOIN billing_price p ON p.id = i.price_id
     WHERE i.account_id = %(account)s AND (i.ended_at IS NULL OR EXISTS (

@@ -27,6 +27,6 @@ def price_for(account: BillingAccount, sku_code: str, *, at: datetime) -> Price:
 
 
 def list_prices(*, at: datetime) -> dict[str, int]:
-    """The default book at `at`: SKU code to micro-units per unit and hour."""
+    """The default book at `at`: SKU code to micro-units per unit and hour, rounded up."""
     prices = Price.objects.filter(book__is_default=True, valid_during__contains=at)
-    return dict(prices.values_list("sku__code", "micros_per_hour"))
+    return {price.sku.code: price.micros_per_hour for price in prices.select_related("sku")}

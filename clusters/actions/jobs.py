@@ -91,9 +91,15 @@ def launch_attempt(actor: Actor, request: JobRequest) -> tuple[Workload, Attempt
         command=request.command,
         env=dict(request.env),
         time_limit_seconds=request.time_limit_seconds,
+        project=request.project.strip(),
+        api_key=actor.api_key,
     )
     take_hold(
-        account, resource_kind=RESOURCE_KIND, resource_id=job.pk, amount_micros=costs.hold_micros
+        account,
+        resource_kind=RESOURCE_KIND,
+        resource_id=job.pk,
+        amount_micros=costs.hold_micros,
+        labels=job.cost_labels,
     )
     attempt = add_attempt(job, number=1)
     WorkloadEvent.objects.create(

@@ -17,6 +17,7 @@ MAX_COMMAND_BYTES = 100_000
 MAX_ENV_BYTES = 32_000
 MAX_ENV_COUNT = 100
 MAX_NAME = 100
+MAX_PROJECT = 60
 MIN_TIME_LIMIT_SECONDS = 10
 MAX_RETRIES = 10
 _NAME = re.compile(r"[\w][\w .,:+()#@/=-]*", re.UNICODE)
@@ -29,6 +30,7 @@ class JobRequest:
 
     `gpus` in all, shared equally by `nodes`. `env` holds variables of the process. The time limit
     is in seconds, over all attempts. `retries`: how often an error of its own is tried again.
+    `project` is a label of the team's own, to split cost by.
     """
 
     name: str
@@ -40,6 +42,7 @@ class JobRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     nodes: int = 1
     retries: int = 0
+    project: str = ""
 
 
 def check_launch(actor: Actor, request: JobRequest) -> Pool:
@@ -50,6 +53,7 @@ def check_launch(actor: Actor, request: JobRequest) -> Pool:
         problems["pool"] = "There is no such pool. Choose one of the list."
     found = {
         "name": _check_name(request.name),
+        "project": _check_project(request.project),
         "command": _check_command(request.command),
         "env": _check_env(request.env),
         "gpus": _check_gpus(pool, request.gpus, request.nodes),
@@ -71,6 +75,14 @@ def _check_name(name: str) -> str:
         return f"A name has at most {MAX_NAME} characters; this one has {len(name)}."
     if not _NAME.fullmatch(name):
         return "Use letters, digits, spaces and . , : + ( ) # @ / = - _ only."
+    return ""
+
+
+def _check_project(project: str) -> str:
+    if len(project.strip()) > MAX_PROJECT:
+        return f"A project has at most {MAX_PROJECT} characters; this one has {len(project)}."
+    if not project.isprintable():
+        return "A project is plain text on one line, without control characters."
     return ""
 
 

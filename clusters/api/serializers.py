@@ -7,7 +7,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from clusters.actions.launch_checks import MAX_COMMAND_BYTES, MAX_NAME, MAX_RETRIES
+from clusters.actions.launch_checks import (
+    MAX_COMMAND_BYTES,
+    MAX_NAME,
+    MAX_PROJECT,
+    MAX_RETRIES,
+)
 from clusters.backends.base import OutputFile
 from clusters.choices import ENDINGS, AttemptState, Reason, WorkloadStatus
 from clusters.models import Attempt, Pool, Workload
@@ -69,6 +74,10 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     command = StrictString(help_text=f"Run by bash; at most {MAX_COMMAND_BYTES:,} bytes.")
     env = serializers.DictField(child=StrictString(), default=dict)
     time_limit_seconds = StrictInteger(default=3600, min_value=1, max_value=INT32)
+    project = StrictString(
+        default="",
+        help_text=f"A label of the team's own to split cost by; at most {MAX_PROJECT} characters.",
+    )
 
 
 class JobSerializer(serializers.Serializer[Workload]):
@@ -76,6 +85,7 @@ class JobSerializer(serializers.Serializer[Workload]):
 
     id = serializers.CharField(source="public_id")
     name = serializers.CharField()
+    project = serializers.CharField()
     status = serializers.ChoiceField(choices=WorkloadStatus.choices)
     reason = serializers.ChoiceField(choices=Reason.choices)
     reason_text = serializers.SerializerMethodField()

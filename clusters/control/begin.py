@@ -49,6 +49,7 @@ class Case:
             ),
             quantity=job.gpus,
             started_at=self.attempt.started_at,
+            labels=job.cost_labels,
         )
 
 

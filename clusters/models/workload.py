@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from billing.labels import CostLabels
 from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus
 from portal.lib import clock, ids
 from portal.lib.leases import Leasable
@@ -26,6 +27,10 @@ class Workload(models.Model):
     )
     pool = models.ForeignKey("clusters.Pool", on_delete=models.PROTECT, related_name="workloads")
     price = models.ForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+")
+    api_key = models.ForeignKey(
+        "accounts.ApiKey", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    project = models.CharField(max_length=60, blank=True, default="")
     name = models.CharField(max_length=100)
     gpus = models.PositiveIntegerField()
     nodes = models.PositiveIntegerField(default=1)
@@ -62,6 +67,11 @@ class Workload(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def cost_labels(self) -> CostLabels:
+        """What its cost is split by."""
+        return CostLabels(self.project, self.created_by_id, self.api_key_id)
 
 
 class Attempt(Leasable):

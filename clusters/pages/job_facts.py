@@ -101,6 +101,8 @@ def details_of(detail: JobDetail) -> list[dict[str, Any]]:
         {"label": "Price", "value": f"{money(job.price.micros_per_hour)} per GPU and hour"},
         {"label": "At most", "value": f"{money_precise(most_micros(job))} at its time limit"},
     ]
+    if job.project:
+        items.append({"label": "Project", "value": job.project})
     if job.env:
         items.append({"label": "Variables", "value": ", ".join(job.env), "mono": True})
     return items + _limits(job)

@@ -258,6 +258,7 @@ def _of_job(job: Workload, *, whole: bool) -> dict[str, Any]:
         "gpus": job.gpus,
         "nodes": job.nodes,
         "retries": job.max_retries,
+        "project": job.project,
         "environment": job.environment,
         **_split(job.time_limit_seconds),
     }

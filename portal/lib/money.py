@@ -16,9 +16,17 @@ def duration_us(start: datetime, end: datetime) -> int:
     return max(0, (end - start) // _MICROSECOND)
 
 
-def cost_micros(price_micros_per_hour: int, quantity: int, microseconds: int) -> int:
-    """`floor(price x quantity x time)`: the cumulative cost, rounded down once, never per tick."""
-    return price_micros_per_hour * quantity * microseconds // MICROSECONDS_PER_HOUR
+def cost_micros(unit_micros: int, quantity: int, microseconds: int, *, unit_hours: int = 1) -> int:
+    """`floor(price x quantity x time)`: the cumulative cost, rounded down once, never per tick.
+
+    `unit_micros` is what one unit costs in `unit_hours` hours.
+    """
+    return unit_micros * quantity * microseconds // (unit_hours * MICROSECONDS_PER_HOUR)
+
+
+def micros_per_hour(unit_micros: int, quantity: int = 1, *, unit_hours: int = 1) -> int:
+    """What `quantity` units cost an hour, rounded up: what costs anything never burns nothing."""
+    return -(-unit_micros * quantity // unit_hours)
 
 
 def from_cents(cents: int) -> int:

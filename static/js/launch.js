@@ -30,6 +30,7 @@ function request() {
   };
   if (whole("nodes") > 1) body.nodes = whole("nodes");
   if (whole("retries") > 0) body.retries = whole("retries");
+  if (value("project").trim()) body.project = value("project");
   const env = variables();
   return Object.keys(env).length ? { ...body, env } : body;
 }

@@ -35,7 +35,7 @@ def make_pool() -> Pool:
     sku, made = Sku.objects.get_or_create(code=SKU, defaults={"label": "Nothing"})
     if made:
         start = datetime(2020, 1, 1, tzinfo=UTC)
-        Price.objects.create(book=book, sku=sku, micros_per_hour=1000, valid_during=(start, None))
+        Price.objects.create(book=book, sku=sku, unit_micros=1000, valid_during=(start, None))
     pool, _ = Pool.objects.get_or_create(
         slug=SKU,
         defaults={

@@ -50,7 +50,10 @@ def assert_usage(account: BillingAccount) -> None:
         assert rated == interval.billed_micros
         if interval.ended_at is not None:
             used = duration_us(interval.started_at, interval.ended_at)
-            owed = cost_micros(interval.price.micros_per_hour, interval.quantity, used)
+            price = interval.price
+            owed = cost_micros(
+                price.unit_micros, interval.quantity, used, unit_hours=price.unit_hours
+            )
             assert interval.billed_micros == owed
     posted = Posting.objects.filter(
         account__code=AccountCode.REVENUE_USAGE,

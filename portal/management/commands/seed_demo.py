@@ -68,7 +68,7 @@ def seed_prices(pool: Pool) -> None:
         Price.objects.create(
             book=book,
             sku=sku,
-            micros_per_hour=A100_MICROS_PER_HOUR,
+            unit_micros=A100_MICROS_PER_HOUR,
             valid_during=(datetime(2020, 1, 1, tzinfo=UTC), None),
         )
 

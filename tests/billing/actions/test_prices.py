@@ -42,7 +42,7 @@ def test_a_change_that_is_planned_stays_planned(account: BillingAccount, prices:
     soon = clock.now() + timedelta(days=1)
     Price.objects.filter(pk=prices.pk).update(valid_during=(prices.valid_during[0], soon))
     planned = Price.objects.create(
-        book=prices.book, sku=prices.sku, micros_per_hour=9, valid_during=(soon, None)
+        book=prices.book, sku=prices.sku, unit_micros=9, valid_during=(soon, None)
     )
     set_list_price(SYSTEM, "a100-test", micros_per_hour=3_000_000)
     assert price_for(account, "a100-test", at=soon) == planned

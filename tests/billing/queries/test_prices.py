@@ -27,7 +27,7 @@ def test_own_price_comes_before_the_list(account: BillingAccount, prices: Price)
     account.price_book = PriceBook.objects.create(name="Own")
     account.save()
     own = Price.objects.create(
-        book=account.price_book, sku=prices.sku, micros_per_hour=1, valid_during=ALWAYS
+        book=account.price_book, sku=prices.sku, unit_micros=1, valid_during=ALWAYS
     )
     assert price_for(account, "a100-test", at=AT) == own
 
@@ -46,6 +46,4 @@ def test_list_prices_are_those_of_the_instant(prices: Price) -> None:
 
 def test_two_prices_at_one_instant_are_refused(prices: Price) -> None:
     with pytest.raises(IntegrityError, match="price_no_overlap"), transaction.atomic():
-        Price.objects.create(
-            book=prices.book, sku=prices.sku, micros_per_hour=3, valid_during=ALWAYS
-        )
+        Price.objects.create(book=prices.book, sku=prices.sku, unit_micros=3, valid_during=ALWAYS)

@@ -99,13 +99,16 @@ def test_the_example_fills_the_form(browser: Client) -> None:
 
 
 def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
-    request = JobRequest("again", "a100", 3, "echo x", 5400, "system", {"A": "b"}, retries=2)
+    request = JobRequest(
+        "again", "a100", 3, "echo x", 5400, "system", {"A": "b"}, retries=2, project="vision"
+    )
     job = launch(actor, request)
     form = browser.get(f"/jobs/new/?clone={job.public_id}").context["form"]
     values = {name: form[name].value() for name in form.fields if name != "form_key"}
     assert values == {
         "name": "again", "pool": "a100", "gpus": 3, "nodes": 1, "environment": "system",
         "hours": 1, "minutes": 30, "retries": 2, "command": "echo x", "env": "A=b\n",
+        "project": "vision",
     }  # fmt: skip
 
 
