@@ -20,6 +20,7 @@ from billing.sandbox import (
     intents_api,
     methods,
     page,
+    payouts,
     refunds,
     setup_intents,
 )
@@ -41,6 +42,29 @@ def _advance_clock(box: Box, params: Params, _: str) -> Doc:
     box.clock.advance(params.integer("advance", minimum=0, maximum=10**9) or 0)
     params.finish()
     return {"object": "sandbox.clock", "now": box.clock.now()}
+
+
+def _read_clock(box: Box, params: Params, _: str) -> Doc:
+    """GET /_sandbox/clock"""
+    params.finish()
+    return {"object": "sandbox.clock", "now": box.clock.now()}
+
+
+def _add_fault(box: Box, params: Params, _: str) -> Doc:
+    """POST /_sandbox/faults, see `billing.sandbox.faults`"""
+    return box.faults.add(params)
+
+
+def _list_faults(box: Box, params: Params, _: str) -> Doc:
+    """GET /_sandbox/faults"""
+    params.finish()
+    return {"object": "list", "data": box.faults.rules(), "has_more": False}
+
+
+def _clear_faults(box: Box, params: Params, _: str) -> Doc:
+    """DELETE /_sandbox/faults"""
+    box.faults.clear()
+    return _list_faults(box, params, "")
 
 
 def _by_delivery(params: Params) -> dict[str, int]:
@@ -123,7 +147,14 @@ OPERATIONS: list[tuple[str, str, Operation]] = [
         ),
     ),
     ("GET", "/v1/balance_transactions/{id}", balance.retrieve_transaction),
+    ("GET", "/v1/payouts", listing("payout", "/v1/payouts", {"status": "status"})),
+    ("GET", "/v1/payouts/{id}", retrieve("payout")),
     ("POST", "/_sandbox/clock", _advance_clock),
+    ("GET", "/_sandbox/clock", _read_clock),
+    ("POST", "/_sandbox/payout", payouts.pay_out),
+    ("POST", "/_sandbox/faults", _add_fault),
+    ("GET", "/_sandbox/faults", _list_faults),
+    ("DELETE", "/_sandbox/faults", _clear_faults),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from billing.sandbox.clock import Clock
 from billing.sandbox.events import Events
+from billing.sandbox.faults import Faults
 from billing.sandbox.idempotency import Idempotency
 from billing.sandbox.settings import Settings
 from billing.sandbox.store import Store
@@ -17,6 +18,9 @@ class Box:
         self.settings = settings
         self.store = Store(settings.state_dir)
         self.clock = Clock(self.store)
-        self.events = Events(self.store, self.clock, has_endpoint=bool(settings.webhook_url))
+        self.faults = Faults(self.store)
+        self.events = Events(
+            self.store, self.clock, self.faults, has_endpoint=bool(settings.webhook_url)
+        )
         self.idempotency = Idempotency(self.store, self.clock)
         self.webhooks = Webhooks(self.store, self.clock, settings)

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -56,6 +56,9 @@ async def answer(box: Box, request: Request, operation: Operation) -> Response:
         return respond(error.status, json.dumps(error.body(), indent=2), headers)
     if done.request_id != request_id:
         headers |= {"Idempotent-Replayed": "true", "Original-Request": done.request_id}
+    if done.is_dropped:
+        # More is promised than comes: the server breaks the connection off.
+        headers["Content-Length"] = str(len(done.body.encode()) + 1)
     return respond(done.status, done.body, headers)
 
 
@@ -112,15 +115,23 @@ async def _carry_out(box: Box, call: Call, operation: Operation) -> Answer:
     with box.idempotency.claim(call.key) if call.key else nullcontext():
         if call.method == "POST" and box.settings.latency_s:
             await asyncio.sleep(box.settings.latency_s)
+        fault = box.faults.for_request(call.method, call.path) or {"what": ""}
+        if fault["what"] == "delay":
+            await asyncio.sleep(fault["seconds"])
         # From here on nothing awaits: one request at a time sees and changes the store.
         parameters = fingerprint(call.form)
         if call.key and (old := box.idempotency.recall(call.key, call.path, parameters)):
-            return old
+            return replace(old, is_dropped=fault["what"] == "drop_response")
+        if fault["what"] == "error_before":
+            raise Broken("The fault dial says so: nothing was done.")
         with box.store.transaction():
             done = _run(box, call, operation)
+            if fault["what"] == "error_after":
+                body = json.dumps(Broken("The fault dial says so: it was done.").body(), indent=2)
+                done = replace(done, status=500, body=body)
             if call.key:
                 box.idempotency.remember(call.key, call.path, parameters, done)
-        return done
+        return replace(done, is_dropped=fault["what"] == "drop_response")
 
 
 def _run(box: Box, call: Call, operation: Operation) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from billing.sandbox.clock import Clock
+from billing.sandbox.faults import Faults
 from billing.sandbox.settings import API_VERSION
 from billing.sandbox.store import Doc, Store, new_id
 
@@ -12,9 +13,10 @@ from billing.sandbox.store import Doc, Store, new_id
 class Events:
     """`origin` is the API request now being carried out, if any: events carry it."""
 
-    def __init__(self, store: Store, clock: Clock, *, has_endpoint: bool) -> None:
+    def __init__(self, store: Store, clock: Clock, faults: Faults, *, has_endpoint: bool) -> None:
         self._store = store
         self._clock = clock
+        self._faults = faults
         self._has_endpoint = has_endpoint
         self.origin: Doc = {"id": None, "idempotency_key": None}
 
@@ -36,9 +38,18 @@ class Events:
         }
         self._store.add(event)
         if self._has_endpoint:
-            instant = self._clock.exact()
+            self._queue(event)
+        return event
+
+    def _queue(self, event: Doc) -> None:
+        """One delivery now, unless the fault dial says otherwise."""
+        fault = self._faults.for_event(event["type"])
+        what = fault["what"] if fault else ""
+        now = self._clock.exact()
+        due = now + fault["seconds"] if fault and what == "hold" else now
+        times = {"never": 0, "duplicate": 2}.get(what, 1)
+        for _ in range(times):
             self._store.db.execute(
                 "INSERT INTO deliveries (event, body, created, due) VALUES (?, ?, ?, ?)",
-                (event["id"], json.dumps(event, indent=2), instant, instant),
+                (event["id"], json.dumps(event, indent=2), now, due),
             )
-        return event

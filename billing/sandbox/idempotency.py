@@ -19,11 +19,15 @@ MAX_KEY = 255
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered the first time: the request's id, HTTP status and JSON text."""
+    """What was answered the first time: the request's id, HTTP status and JSON text.
+
+    `is_dropped`: nobody is to receive it.
+    """
 
     request_id: str
     status: int
     body: str
+    is_dropped: bool = False
 
 
 def fingerprint(form: dict[str, Any]) -> str:

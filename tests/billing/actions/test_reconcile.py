@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,14 +39,14 @@ from tests.billing.sandbox.harness import free_port
 
 
 @pytest.fixture
-def fresh(box_process: Box, settings: Any, tmp_path: Any) -> Box:
+def fresh(box_process: Box, settings: Any, tmp_path: Path) -> Iterator[Box]:
     """A sandbox nobody has used: its balance is this test's alone."""
     from tests.billing.sandbox.harness import Server
 
     server = Server(tmp_path / "stripe", box_process.receiver.url)
     settings.STRIPE_API_BASE = server.url
     settings.STRIPE_SECRET_KEY = "sk_test_suite"
-    yield Box(server, box_process.receiver)  # type: ignore[misc]
+    yield Box(server, box_process.receiver)
     server.stop()
 
 
