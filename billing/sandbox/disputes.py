@@ -53,6 +53,7 @@ def update(box: Box, params: Params, dispute_id: str) -> Doc:
     changed["evidence_details"] = dispute["evidence_details"] | {
         "has_evidence": bool(sent),
         "submission_count": dispute["evidence_details"]["submission_count"] + int(submit),
+        "submission_method": "manual" if submit else "not_submitted",
     }
     box.events.emit("charge.dispute.updated", box.store.save(changed))
     verdict = sent.get("uncategorized_text")
@@ -112,6 +113,7 @@ def _blank(box: Box, charge: Doc, *, is_inquiry: bool) -> Doc:
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": is_inquiry,
         "livemode": False,
