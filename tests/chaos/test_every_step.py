@@ -8,19 +8,15 @@ that outlives everyone, so executions can be counted.
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
 
 from accounts.access import actor_of_user
 from accounts.models import IdempotencyRecord, Team, User
@@ -35,9 +31,9 @@ from portal.lib.env import env_int
 from tests.billing.books import assert_books
 from tests.chaos.audit import problems_of
 from tests.chaos.engine import FileEngine, engines_below
+from tests.chaos.forking import forking, life_in
 from tests.chaos.life import Hand, Order, go_on, launch_once
 from tests.chaos.steps import INSIDE
-from tests.stacks.portal import ROOT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 # Between two launches, so that the engine is due for a look again.
@@ -126,13 +122,7 @@ class Harness:
 
     def live(self, order: Order) -> bool:
         """Live `order` in a process of its own; whether that process survived."""
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.write(order.to_json() + "\n")
-        self._zygote.stdin.flush()
-        status = int(self._zygote.stdout.readline())
-        assert status in (0, -9), "the process failed, its words are above"
-        return status == 0
+        return life_in(self._zygote, order.to_json())
 
     def steps(self, order: Order) -> list[str]:
         """The steps the last process reached, the one it died at last."""
@@ -209,30 +199,8 @@ def zygote(
 ) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """What forks the processes that die, and the folder of their engines."""
     root = tmp_path_factory.mktemp("chaos")
-    database = urlsplit(os.environ["DATABASE_URL"])
-    name = str(connection.settings_dict["NAME"])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.zygote"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DATABASE_URL": database._replace(path=f"/{name}").geturl(),
-            "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-            "CHAOS_ROOT": str(root),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "sdk" / "src")]),
-            "LOG_LEVEL": "ERROR",
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    yield root, process
-    process.stdin.close()
-    process.wait(20)
-    process.stdout.close()
+    with forking("tests.chaos.life", root) as process:
+        yield root, process
 
 
 @pytest.fixture

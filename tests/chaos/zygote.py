@@ -1,7 +1,8 @@
-"""`python -m tests.chaos.zygote`: Django loaded and nothing connected, forked for every life.
+"""`python -m tests.chaos.zygote MODULE`: Django loaded, nothing connected, forked for every life.
 
-Reads an order a line, answers with the exit status of the process that lived it (negative: the
-signal that ended it). A fork takes milliseconds, and inherits no connection of anybody's.
+MODULE says what an `Order` is and how to `live` it. Reads an order a line, answers with the exit
+status of the process that lived it (negative: the signal that ended it). A fork takes milliseconds,
+and inherits no connection of anybody's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 import traceback
+from importlib import import_module
 
 import django
 
@@ -17,16 +19,15 @@ import django
 def main() -> None:
     """Serve until the orders end."""
     django.setup()
-    from tests.chaos.life import Order, live
-
+    lives = import_module(sys.argv[1])
     print("ready", flush=True)
     for line in sys.stdin:
-        order = Order(**json.loads(line))
+        order = lives.Order(**json.loads(line))
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                live(order)
+                lives.live(order)
                 status = 0
             except BaseException:
                 traceback.print_exc()
