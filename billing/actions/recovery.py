@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from billing.actions.cards import settle_card_setup
 from billing.actions.charging import submit
 from billing.actions.payments import give_up, settle_intent, settle_payment, settle_session
-from billing.actions.refunds import submit_refund
+from billing.actions.refunds import give_refund_up, settle_refund, submit_refund
 from billing.choices import PaymentStatus, RefundStatus, SetupStatus
 from billing.gateways.checkout import open_page
+from billing.gateways.facts import PaymentFacts
 from billing.gateways.intents import cancel_intent, find_intent
+from billing.gateways.refunds import refunds_of
 from billing.models import CardSetup, Payment, Refund
 from billing.models.payment import IN_FLIGHT
 from portal.lib import clock
@@ -51,8 +53,17 @@ def recover_payment(payment: Payment) -> Payment:
         return settle_intent(payment.payment_intent_id)
     if payment.checkout_session_id:
         return settle_session(payment.checkout_session_id)
+    return _sent_again(payment)
+
+
+def _sent_again(payment: Payment) -> Payment:
+    """Nothing of Stripe's is known of it: look, and send it again while its key is remembered."""
+    found = _find(payment)
+    if found is not None:
+        return settle_payment(found)
     if clock.now() - payment.created_at > KEY_LIFE:
-        return _look_up(payment)
+        # The key may be forgotten, so that sending again could charge again.
+        return give_up(payment, code="never_sent", message="It never reached the payment provider.")
     if payment.card_id:
         return submit(payment)
     session_id, _ = open_page(payment.request, idempotency_key=payment.idempotency_key)
@@ -60,16 +71,27 @@ def recover_payment(payment: Payment) -> Payment:
 
 
 def recover_refunds() -> int:
-    """Send again the refunds whose answer was lost; returns how many."""
+    """Find out what became of refunds whose answer was lost; returns how many."""
     lost = Refund.objects.filter(
         status=RefundStatus.DRAFT, created_at__lte=clock.now() - LEAST_AGE
-    ).order_by("pk")[:BATCH]
-    for refund in lost:
+    ).select_related("payment")
+    found = list(lost.order_by("pk")[:BATCH])
+    for refund in found:
         try:
-            submit_refund(refund)
+            recover_refund(refund)
         except PortalError as error:
             logger.warning("%s is still to be sent: %s", refund.public_id, error.message)
-    return len(lost)
+    return len(found)
+
+
+def recover_refund(refund: Refund) -> Refund:
+    """Look for one refund at Stripe and send it again where it is not there."""
+    for facts in refunds_of(refund.payment.payment_intent_id or ""):
+        if facts.reference == refund.public_id:
+            return settle_refund(facts)
+    if clock.now() - refund.created_at > KEY_LIFE:
+        return give_refund_up(refund, message="It never reached the payment provider.")
+    return submit_refund(refund)
 
 
 def recover_card_setups() -> int:
@@ -101,21 +123,15 @@ def _is_due(payment: Payment, now: datetime) -> bool:
 
 def _waited_for(payment: Payment) -> Payment:
     """Its owner has a day to answer the bank; then it is given up, and no longer in the way."""
-    if payment.payment_intent_id is None:
-        return _look_up(payment)
+    intent_id = payment.payment_intent_id or ""
     if clock.now() - payment.created_at > KEY_LIFE:
-        return settle_payment(cancel_intent(payment.payment_intent_id))
-    return settle_intent(payment.payment_intent_id)
+        return settle_payment(cancel_intent(intent_id))
+    return settle_intent(intent_id)
 
 
-def _look_up(payment: Payment) -> Payment:
-    """The key may be forgotten, so that sending again could charge again: look, never send."""
+def _find(payment: Payment) -> PaymentFacts | None:
+    """Look before sending: what Stripe remembers of a key may be an error after the deed."""
     customer = payment.request.get("customer") or payment.account.stripe_customer_id
-    found = (
-        find_intent(payment.public_id, customer_id=customer, since=payment.created_at)
-        if customer
-        else None
-    )
-    if found is not None:
-        return settle_payment(found)
-    return give_up(payment, code="never_sent", message="It never reached the payment provider.")
+    if not customer:
+        return None
+    return find_intent(payment.public_id, customer_id=customer, since=payment.created_at)

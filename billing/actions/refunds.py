@@ -60,8 +60,13 @@ def submit_refund(refund: Refund) -> Refund:
             idempotency_key=refund.idempotency_key,
         )
     except (Refused, NotFound) as refusal:
-        return _apply(refund.pk, RefundStatus.FAILED, stripe_id=None, failure=refusal.message)
+        return give_refund_up(refund, message=refusal.message)
     return settle_refund(facts)
+
+
+def give_refund_up(refund: Refund, *, message: str) -> Refund:
+    """Note that Stripe made nothing of it: the credit is the team's again."""
+    return _apply(refund.pk, RefundStatus.FAILED, stripe_id=None, failure=message)
 
 
 def settle_refund(facts: RefundFacts) -> Refund:

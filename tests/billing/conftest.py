@@ -96,6 +96,10 @@ class Box:
         """Answer the bank's question at `url`, absolute or relative to /c/pay/."""
         return httpx.post(urljoin(f"{self.server.url}/c/pay/x", url), data={"answer": answer})
 
+    def dial(self, **rule: str) -> None:
+        """Let something go wrong, see `billing.sandbox.faults`."""
+        assert self.server.post("/_sandbox/faults", rule).status_code == 200
+
     def delivery(self, kind: str) -> tuple[bytes, str]:
         """The raw body and signature of the newest event of `kind`, once it has come."""
         until(lambda: kind in self.receiver.types(), f"{kind} was delivered")

@@ -9,11 +9,12 @@ import pytest
 
 from accounts.actor import Actor
 from billing.actions.auto_top_up import request, set_rule
-from billing.actions.payments import settle_intent
-from billing.actions.recovery import recover_card_setups, recover_payments
+from billing.actions.payments import settle_intent, settle_session
+from billing.actions.recovery import recover_card_setups, recover_payments, recover_refunds
+from billing.actions.refunds import refund_payment
 from billing.actions.topups import start_top_up
-from billing.choices import PaymentStatus, SetupStatus
-from billing.models import BillingAccount, CardSetup, Payment
+from billing.choices import PaymentStatus, RefundStatus, SetupStatus
+from billing.models import BillingAccount, CardSetup, Payment, Refund
 from billing.queries.funds import funds_of
 from portal.lib import clock
 from portal.lib.errors import Unavailable
@@ -21,6 +22,9 @@ from portal.lib.money import MICROS
 from tests.billing.books import assert_books
 from tests.billing.conftest import Box
 from tests.billing.sandbox.harness import free_port
+
+# How often it has to go wrong: the client tries three times where it was given an answer.
+TRIES = {"drop_response": "1", "error_after": "3", "error_before": "3"}
 
 
 def charges(box: Box) -> int:
@@ -54,6 +58,38 @@ def test_charge_that_never_left_is_sent_again(
     assert Payment.objects.get().status == PaymentStatus.SUCCEEDED
     assert funds_of(account).balance_micros == 90 * MICROS
     assert charges(box) == 1
+
+
+@pytest.mark.parametrize("what", TRIES)
+def test_charge_whose_answer_was_lost_is_credited_once(
+    account: BillingAccount, box: Box, short: None, what: str
+) -> None:
+    box.dial(what=what, method="POST", path="/v1/payment_intents", count=TRIES[what])
+    with pytest.raises(Unavailable):
+        request(account.pk)
+    with after(minutes=2):
+        recover_payments()
+        assert request(account.pk) is None
+    assert Payment.objects.get().status == PaymentStatus.SUCCEEDED
+    assert charges(box) == 1
+    assert funds_of(account).balance_micros == 90 * MICROS
+
+
+@pytest.mark.parametrize("what", TRIES)
+def test_refund_whose_answer_was_lost_is_made_once(
+    account: BillingAccount, actor: Actor, box: Box, what: str
+) -> None:
+    box.pay(start_top_up(actor, amount_cents=25_00))
+    payment = settle_session(Payment.objects.get().checkout_session_id or "")
+    box.dial(what=what, method="POST", path="/v1/refunds", count=TRIES[what])
+    with pytest.raises(Unavailable):
+        refund_payment(actor, payment)
+    with after(minutes=2):
+        recover_refunds()
+    assert Refund.objects.get().status == RefundStatus.SUCCEEDED
+    made = box.server.client.v1.refunds.list({"payment_intent": payment.payment_intent_id or ""})
+    assert len(made.data) == 1
+    assert funds_of(account).balance_micros == 50 * MICROS
 
 
 def test_payment_younger_than_a_call_is_left_alone(
