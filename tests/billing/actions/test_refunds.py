@@ -21,6 +21,7 @@ from billing.choices import AccountCode, RefundStatus
 from billing.models import BillingAccount, LedgerAccount, Payment, Refund
 from billing.queries.funds import funds_of
 from billing.queries.refunds import refundable_cents
+from portal.lib import clock
 from portal.lib.errors import InvalidInput, NotAllowed, NotFound, Unavailable
 from portal.lib.money import MICROS
 from tests.billing.books import assert_books, balance
@@ -162,11 +163,27 @@ def test_lost_answer_is_asked_for_again_and_refunds_once(
         refund_payment(actor, paid)
     settings.STRIPE_API_BASE = box.server.url  # type: ignore[attr-defined]
     assert funds_of(account).balance_micros == 50 * MICROS
-    Refund.objects.update(created_at=START)
-    recover_refunds()
-    recover_refunds()
+    later = clock.now() + timedelta(minutes=2)
+    with clock.use(lambda: later):
+        recover_refunds()
+        recover_refunds()
     assert Refund.objects.get().status == RefundStatus.SUCCEEDED
     assert clearing() == 0
+
+
+def test_refund_that_never_reached_stripe_in_a_day_is_credit_again(
+    account: BillingAccount, actor: Actor, box: Box, paid: Payment, settings: object
+) -> None:
+    settings.STRIPE_API_BASE = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable):
+        refund_payment(actor, paid)
+    settings.STRIPE_API_BASE = box.server.url  # type: ignore[attr-defined]
+    later = clock.now() + timedelta(days=1)
+    with clock.use(lambda: later):
+        recover_refunds()
+    assert Refund.objects.get().status == RefundStatus.FAILED
+    assert funds_of(account).balance_micros == 75 * MICROS
+    assert_books(account)
 
 
 def test_the_database_refuses_to_refund_more_than_was_paid(paid: Payment) -> None:
