@@ -12,7 +12,7 @@ from billing.models.ledger import (
     Posting,
 )
 from billing.models.payment import Payment, WebhookEvent
-from billing.models.usage import RatedUsage, UsageInterval
+from billing.models.usage import RatedUsage, UsageCredit, UsageInterval
 
 __all__ = [
     "BillingAccount",
@@ -29,6 +29,7 @@ __all__ = [
     "PriceBook",
     "RatedUsage",
     "Sku",
+    "UsageCredit",
     "UsageInterval",
     "WebhookEvent",
 ]

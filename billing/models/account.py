@@ -18,6 +18,9 @@ class BillingAccount(models.Model):
         "billing.PriceBook", on_delete=models.PROTECT, related_name="accounts"
     )
     stripe_customer_id = models.CharField(max_length=80, null=True, unique=True)  # noqa: DJ001
+    # Months before this instant are closed: what is rated of them later, or given back, counts in
+    # the month in which that happens. Moved under the account's lock when a month is closed.
+    closed_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     def __str__(self) -> str:
