@@ -1,16 +1,16 @@
-"""Gives back what was rated past the true end of an interval.
+"""Gives usage back to where it was paid from. The caller has locked the account.
 
-Rating runs while nobody knows yet that a workload has ended; once its end is known, the rest goes
-back to where it came from. Nothing posted is touched: an entry of its own and new lots do it.
+Rating runs while nobody knows yet that a workload has ended, and what a fault of ours cost is known
+only after it. Nothing posted is touched: entries of their own give back, debt first, then to the
+lots that were used last, so that the account stands as if the usage had never been.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
 from datetime import datetime
 
-from django.db.models import Sum
+from django.db.models import F, Sum
 
 from billing.actions.ledger import PostingDraft, post_entry
 from billing.actions.lots import code_of, debt_of, in_order, open_lot
@@ -20,100 +20,141 @@ from billing.models import (
     CreditLot,
     JournalEntry,
     LotConsumption,
-    Posting,
+    RatedUsage,
     UsageInterval,
 )
+from billing.queries.accrual import accrued_micros, cost_of_us
+from billing.queries.periods import period_of
+from portal.lib import clock
+from portal.lib.money import duration_us
+from portal.lib.rows import update_rows
+
+# What takes credit out of lots for usage, and what puts it back.
+USAGE_KINDS = (EntryKind.USAGE, EntryKind.REVERSAL, EntryKind.SERVICE_CREDIT)
 
 
-@dataclass(slots=True)
-class Source:
-    """Where `left_micros` of the interval's usage was paid from; `kind` None is debt."""
+def give_back_time(account: BillingAccount, interval: UsageInterval) -> None:
+    """Bring a closed interval that was rated past its end back to it.
 
-    kind: LotKind | None
-    left_micros: int
-    expires_at: datetime | None = None
+    Slices of open months get shorter; what lies in closed ones is given back in this month.
+    """
+    assert interval.ended_at is not None  # noqa: S101  # the caller closed it
+    month = period_of(clock.now())[0]
+    cuts: dict[datetime, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    shorter, backwards = [], []
+    slices = RatedUsage.objects.filter(interval=interval, segment_end__gt=interval.ended_at)
+    for piece in slices.order_by("segment_start"):
+        end = max(interval.ended_at, piece.segment_start)
+        amount = _cost_at(interval, piece.segment_end) - _cost_at(interval, end)
+        debt = min(amount, piece.debt_micros)
+        period = piece.period_start
+        if account.closed_until and period_of(period)[1] <= account.closed_until:
+            period = max(month, account.closed_until)
+            backwards.append(_backwards(piece, period, end, amount, debt))
+        else:
+            piece.segment_end = end
+            piece.amount_micros -= amount
+            piece.debt_micros -= debt
+            shorter.append(piece)
+        cuts[period] = (cuts[period][0] + amount, cuts[period][1] + debt)
+    for period, (amount, debt) in sorted(cuts.items()):
+        if amount:
+            give_back(
+                account,
+                EntryKind.REVERSAL,
+                key=f"usage-back:{interval.pk}:{period:%Y-%m}",
+                effective_at=max(interval.ended_at, period),
+                amount_micros=amount,
+                debt_micros=debt,
+                memo=f"{interval.resource_kind} {interval.resource_public_id} had ended before",
+            )
+    update_rows(shorter, ["segment_end", "amount_micros", "debt_micros"])
+    RatedUsage.objects.bulk_create(backwards)
+    interval.rated_until = interval.ended_at
+    interval.billed_micros = accrued_micros(interval, until=interval.ended_at)
+    interval.save(update_fields=["rated_until", "billed_micros"])
+
+
+def _cost_at(interval: UsageInterval, at: datetime) -> int:
+    return cost_of_us(interval, duration_us(interval.started_at, at))
+
+
+def _backwards(
+    piece: RatedUsage, period: datetime, end: datetime, amount: int, debt: int
+) -> RatedUsage:
+    return RatedUsage(
+        account_id=piece.account_id,
+        interval_id=piece.interval_id,
+        period_start=period,
+        segment_start=piece.segment_end,
+        segment_end=end,
+        amount_micros=-amount,
+        debt_micros=-debt,
+    )
 
 
 def give_back(
     account: BillingAccount,
-    interval: UsageInterval,
-    pieces: Sequence[tuple[str, datetime, int]],
-) -> dict[str, int]:
-    """Post one entry for each `(key, effective_at, amount_micros)`; returns entry ids by key."""
-    sources = _sources(account, interval)
-    entries: dict[str, int] = {}
-    for key, effective_at, amount in pieces:
-        if amount == 0:
-            continue
-        parts = _draw(sources, amount)
-        entry = _post(account, interval, key, effective_at, parts)
-        entries[key] = entry.pk
-    return entries
-
-
-def _sources(account: BillingAccount, interval: UsageInterval) -> list[Source]:
-    """What paid for the interval, the last to be used first."""
-    charged = Posting.objects.filter(
-        entry__rated__interval=interval, account__code=AccountCode.ACCOUNTS_RECEIVABLE
-    ).aggregate(total=Sum("amount_micros", default=0))["total"]
-    still_owed = min(charged, debt_of(account))
-    # Debt that was paid meanwhile was paid with money.
-    sources = [Source(None, still_owed), Source(LotKind.PURCHASED, charged - still_owed)]
-    used = dict(
-        LotConsumption.objects.filter(entry__rated__interval=interval)
-        .values("lot")
-        .annotate(total=Sum("amount_micros"))
-        .values_list("lot", "total")
-    )
-    lots = in_order(CreditLot.objects.filter(pk__in=used))
-    sources += [Source(LotKind(lot.kind), used[lot.pk], lot.expires_at) for lot in reversed(lots)]
-    return sources
-
-
-def _draw(sources: Sequence[Source], amount: int) -> list[Source]:
-    drawn: list[Source] = []
-    for source in sources:
-        part = min(source.left_micros, amount)
-        if part:
-            source.left_micros -= part
-            amount -= part
-            drawn.append(Source(source.kind, part, source.expires_at))
-    if amount:
-        raise ValueError(f"{amount} micro-units more would be given back than were charged")
-    return drawn
-
-
-def _post(
-    account: BillingAccount,
-    interval: UsageInterval,
+    kind: EntryKind,
+    *,
     key: str,
     effective_at: datetime,
-    parts: Sequence[Source],
+    amount_micros: int,
+    debt_micros: int,
+    memo: str,
 ) -> JournalEntry:
+    """Post that `amount_micros` of usage, of which `debt_micros` was charged as debt, are undone.
+
+    Debt that was paid meanwhile was paid with money: it comes back as bought credit. Raises
+    ValueError where more would be given back than usage has taken.
+    """
+    forgiven = min(debt_micros, debt_of(account))
+    refunded = debt_micros - forgiven
+    returns = _last_used(account, amount_micros - debt_micros)
+    amounts: dict[AccountCode, int] = defaultdict(int)
+    amounts[AccountCode.ACCOUNTS_RECEIVABLE] += forgiven
+    amounts[AccountCode.CUSTOMER_CREDIT] += refunded
+    for lot, part in returns:
+        amounts[code_of(lot.kind)] += part
     legs = [
-        PostingDraft(
-            code_of(part.kind) if part.kind else AccountCode.ACCOUNTS_RECEIVABLE,
-            -part.left_micros,
-            account.currency,
-            account.pk,
-        )
-        for part in parts
+        PostingDraft(code, -amount, account.currency, account.pk)
+        for code, amount in amounts.items()
+        if amount
     ]
-    total = sum(part.left_micros for part in parts)
+    revenue = PostingDraft(AccountCode.REVENUE_USAGE, amount_micros, account.currency)
     entry = post_entry(
-        kind=EntryKind.REVERSAL,
+        kind=kind,
         idempotency_key=key,
         effective_at=effective_at,
-        postings=[PostingDraft(AccountCode.REVENUE_USAGE, total, account.currency), *legs],
-        memo=f"{interval.resource_kind} {interval.resource_public_id} had ended before",
+        postings=[revenue, *legs],
+        memo=memo,
     )
-    for part in parts:
-        if part.kind:
-            open_lot(
-                account,
-                entry,
-                kind=part.kind,
-                amount_micros=part.left_micros,
-                expires_at=part.expires_at,
-            )
+    open_lot(account, entry, kind=LotKind.PURCHASED, amount_micros=refunded)
+    for lot, part in returns:
+        lot.remaining_micros += part
+    update_rows([lot for lot, _ in returns], ["remaining_micros"])
+    LotConsumption.objects.bulk_create(
+        LotConsumption(lot=lot, entry=entry, amount_micros=-part) for lot, part in returns
+    )
     return entry
+
+
+def _last_used(account: BillingAccount, amount_micros: int) -> list[tuple[CreditLot, int]]:
+    """The lots that usage took `amount_micros` from last, and how much of it from each."""
+    found: list[tuple[CreditLot, int]] = []
+    lots = CreditLot.objects.select_for_update(no_key=True).filter(
+        account=account, remaining_micros__lt=F("amount_micros")
+    )
+    for lot in reversed(in_order(lots)):
+        if not amount_micros:
+            break
+        used = LotConsumption.objects.filter(lot=lot, entry__kind__in=USAGE_KINDS).aggregate(
+            total=Sum("amount_micros", default=0)
+        )["total"]
+        part = min(amount_micros, used, lot.amount_micros - lot.remaining_micros)
+        if part > 0:
+            amount_micros -= part
+            found.append((lot, part))
+    if amount_micros:
+        raise ValueError(f"{amount_micros} micro-units more would be given back than were charged")
+    return found

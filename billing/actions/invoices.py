@@ -6,7 +6,6 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import QuerySet, Sum
-from django.db.models.functions import Least
 
 from billing.choices import InvoiceStatus
 from billing.models import BillingAccount, Invoice, InvoiceLine, RatedUsage
@@ -49,20 +48,15 @@ def refresh_draft(account: BillingAccount, *, at: datetime) -> Invoice:
 def refresh_drafts(*, at: datetime) -> int:
     """Refresh the draft of each account with usage in the month of `at`; returns how many."""
     start, end = period_of(at)
-    accounts = BillingAccount.objects.filter(
-        pk__in=_in_period(start, end).values("interval__account")
-    )
+    accounts = BillingAccount.objects.filter(pk__in=_in_period(start, end).values("account"))
     for account in accounts:
         refresh_draft(account, at=at)
     return len(accounts)
 
 
 def _posted(account: BillingAccount, start: datetime, end: datetime) -> QuerySet[RatedUsage]:
-    return _in_period(start, end).filter(interval__account=account)
+    return _in_period(start, end).filter(account=account)
 
 
 def _in_period(start: datetime, end: datetime) -> QuerySet[RatedUsage]:
-    """Slices are cut at months, so the earlier end of each says which month it belongs to."""
-    return RatedUsage.objects.alias(first=Least("segment_start", "segment_end")).filter(
-        first__gte=start, first__lt=end
-    )
+    return RatedUsage.objects.filter(period_start__gte=start, period_start__lt=end)

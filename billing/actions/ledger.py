@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, F, Q, Value, When
+from django.db.models import F, Q
 
 from billing.choices import AccountCode, EntryKind
 from billing.models import JournalEntry, LedgerAccount, Posting
 from portal.lib.errors import Conflict
+from portal.lib.rows import update_rows
 
 # Code, billing account (None: the house) and currency: one line of the chart.
 Line = tuple[str, int | None, str]
@@ -75,7 +76,7 @@ def post_entry(
 def post_entries(drafts: Sequence[EntryDraft]) -> list[JournalEntry]:
     """`post_entry` for many at once, in a fixed number of statements; answers in their order.
 
-    All drafts of one call belong to one billing account, which the caller has locked.
+    The caller has locked every billing account the drafts belong to.
     """
     if not drafts:
         return []
@@ -174,11 +175,9 @@ def _write_postings(fresh: Sequence[tuple[EntryDraft, JournalEntry]]) -> None:
         for draft, entry in fresh
         for leg in draft.postings
     )
-    changes = {accounts[line].pk: amount for line, amount in moved.items() if amount}
-    by_row = [When(pk=key, then=Value(amount)) for key, amount in changes.items()]
-    LedgerAccount.objects.filter(pk__in=changes).update(
-        balance_micros=F("balance_micros") + Case(*by_row, output_field=BigIntegerField())
-    )
+    for line, amount in moved.items():
+        accounts[line].balance_micros += amount
+    update_rows([accounts[line] for line, amount in moved.items() if amount], ["balance_micros"])
 
 
 def _locked_accounts(lines: Sequence[Line]) -> dict[Line, LedgerAccount]:
@@ -193,13 +192,14 @@ def _locked_accounts(lines: Sequence[Line]) -> dict[Line, LedgerAccount]:
 
 
 def _lock(lines: Sequence[Line]) -> dict[Line, LedgerAccount]:
-    wanted = Q()
-    for code, account_id, currency in lines:
-        wanted |= Q(code=code, account_id=account_id, currency=currency)
+    wanted = set(lines)
+    teams = {account_id for _, account_id, _ in lines if account_id is not None}
+    house = {code for code, account_id, _ in lines if account_id is None}
     rows = (
         LedgerAccount.objects.select_for_update(no_key=True)
-        .filter(wanted)
+        .filter(Q(account__in=teams) | Q(account__isnull=True, code__in=house))
         # House accounts are shared by all teams: taken last, held for the shortest time.
         .order_by(F("account_id").asc(nulls_last=True), "pk")
     )
-    return {(row.code, row.account_id, row.currency): row for row in rows}
+    found = {(row.code, row.account_id, row.currency): row for row in rows}
+    return {line: row for line, row in found.items() if line in wanted}

@@ -45,10 +45,18 @@ def in_order(lots: Iterable[CreditLot]) -> list[CreditLot]:
 
 def usable_lots(account: BillingAccount, *, at: datetime) -> list[CreditLot]:
     """What the account may spend at `at`, in order, locked. The caller has locked the account."""
+    return usable_lots_of([account.pk], at=at).get(account.pk, [])
+
+
+def usable_lots_of(account_ids: Sequence[int], *, at: datetime) -> dict[int, list[CreditLot]]:
+    """`usable_lots` for many accounts, all of them locked by the caller."""
     lots = CreditLot.objects.select_for_update(no_key=True).filter(
-        account=account, remaining_micros__gt=0
+        account__in=account_ids, remaining_micros__gt=0
     )
-    return in_order(lot for lot in lots if lot.expires_at is None or lot.expires_at > at)
+    found: dict[int, list[CreditLot]] = defaultdict(list)
+    for lot in in_order(lot for lot in lots if lot.expires_at is None or lot.expires_at > at):
+        found[lot.account_id].append(lot)
+    return found
 
 
 def lots_of(payment: Payment) -> list[CreditLot]:

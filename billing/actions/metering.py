@@ -10,13 +10,15 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing.actions.accounts import lock_account, lock_payer
+from billing.actions.accounts import lock_accounts, lock_payer
 from billing.actions.rating import rate_closed, rate_open
 from billing.labels import NO_LABELS, CostLabels
 from billing.models import BillingAccount, Price, UsageInterval
-from portal.lib.errors import Conflict, InvalidInput, NotFound
+from portal.lib.errors import Conflict, InvalidInput
 
 logger = logging.getLogger(__name__)
+# Accounts rated in one transaction: they are locked no longer than a moment.
+TOGETHER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,18 @@ def _opened(start: Start, earlier: Iterable[UsageInterval]) -> UsageInterval:
 
 @transaction.atomic(savepoint=False)
 def close_interval(
-    resource_kind: str, resource_id: int, attempt: int, *, ended_at: datetime
+    resource_kind: str,
+    resource_id: int,
+    attempt: int,
+    *,
+    ended_at: datetime,
+    is_proven: bool = True,
 ) -> UsageInterval | None:
     """End the attempt's interval at `ended_at` and post its exact cost; None where there is none.
 
     Safe to repeat: a closed interval stays as it is. What ticks rated past the end is given back.
+    An end that is not proven, because nobody who was there told it, is no later than the last
+    proof of life and the grace.
     """
     account = lock_payer(resource_kind, resource_id)
     if account is None:
@@ -111,54 +120,54 @@ def close_interval(
     )
     interval = attempts.filter(resource_attempt=attempt).first()
     if interval is not None and interval.ended_at is None:
-        interval.ended_at = max(ended_at, interval.started_at)
-        interval.save(update_fields=["ended_at"])
+        _close(interval, ended_at, is_proven=is_proven)
         rate_closed(account, interval)
     return interval
 
 
-@transaction.atomic
-def rate_interval(interval_id: int, *, until: datetime) -> UsageInterval:
-    """Post what one interval has come to by `until`. Raises NotFound."""
-    found = UsageInterval.objects.filter(pk=interval_id).first()
-    if found is None:
-        raise NotFound("There is no such usage.")
-    account = lock_account(found.account_id)
-    interval = UsageInterval.objects.select_related("price").get(pk=interval_id)
-    if interval.ended_at is None:
-        rate_open(account, [interval], until)
-    return interval
+def _close(interval: UsageInterval, ended_at: datetime, *, is_proven: bool) -> None:
+    limit = interval.billable_until
+    if limit is not None and is_proven:
+        interval.billable_until = max(limit, ended_at)
+    elif limit is not None:
+        ended_at = min(ended_at, limit)
+    interval.ended_at = max(ended_at, interval.started_at)
+    interval.save(update_fields=["ended_at", "billable_until"])
 
 
 def rate_open_intervals(*, until: datetime) -> int:
-    """The tick: post what every open interval has come to by `until`, account by account.
+    """The tick: post what every open interval has come to by `until`.
 
-    Returns the number of slices posted. An account that fails does not hold up the others; what
-    failed is raised together at the end.
+    Returns the number of pieces posted, cut at months. Some accounts at a time in one transaction;
+    one that fails does not hold up the others, and what failed is raised together at the end.
     """
-    accounts = (
-        UsageInterval.objects.filter(ended_at__isnull=True, rated_until__lt=until)
-        .order_by("account_id")
-        .values_list("account_id", flat=True)
-        .distinct()
-    )
+    found = UsageInterval.objects.filter(ended_at__isnull=True, rated_until__lt=until)
+    accounts = list(found.order_by("account_id").values_list("account_id", flat=True).distinct())
     posted = 0
     failures: list[Exception] = []
-    for account_id in list(accounts):
+    for first in range(0, len(accounts), TOGETHER):
         try:
-            posted += _rate_account(account_id, until)
-        except Exception as error:
-            logger.exception("rating account %s failed", account_id)
-            failures.append(error)
+            posted += rate_accounts(accounts[first : first + TOGETHER], until=until)
+        except Exception:
+            logger.exception("%d accounts could not be rated together", TOGETHER)
+            posted += _rate_alone(accounts[first : first + TOGETHER], until, failures)
     if failures:
         raise ExceptionGroup("some accounts were not rated", failures)
     return posted
 
 
+def _rate_alone(accounts: Sequence[int], until: datetime, failures: list[Exception]) -> int:
+    posted = 0
+    for account_id in accounts:
+        try:
+            posted += rate_accounts([account_id], until=until)
+        except Exception as error:
+            logger.exception("rating account %s failed", account_id)
+            failures.append(error)
+    return posted
+
+
 @transaction.atomic
-def _rate_account(account_id: int, until: datetime) -> int:
-    account = lock_account(account_id)
-    intervals = UsageInterval.objects.filter(
-        account=account, ended_at__isnull=True, rated_until__lt=until
-    ).select_related("price")
-    return rate_open(account, list(intervals), until)
+def rate_accounts(account_ids: Sequence[int], *, until: datetime) -> int:
+    """Post what the open intervals of these accounts have come to by `until`; returns how many."""
+    return rate_open(lock_accounts(account_ids), until)

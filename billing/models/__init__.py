@@ -15,7 +15,7 @@ from billing.models.ledger import (
 from billing.models.payment import Dispute, Payment, Refund
 from billing.models.reconciliation import PspTransaction, ReconciliationBreak, ReconciliationRun
 from billing.models.tax import BillingProfile, TaxRate
-from billing.models.usage import RatedUsage, UsageInterval
+from billing.models.usage import RatedUsage, UsageCredit, UsageInterval
 from billing.models.webhook import WebhookEvent
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Refund",
     "Sku",
     "TaxRate",
+    "UsageCredit",
     "UsageInterval",
     "WebhookEvent",
 ]

@@ -27,6 +27,9 @@ class BillingAccount(models.Model):
     )
     credit_limit_micros = models.BigIntegerField(default=0, db_default=0)
     stripe_customer_id = models.CharField(max_length=80, null=True, unique=True)  # noqa: DJ001
+    # Months before this instant are closed: what is rated of them later, or given back, counts in
+    # the month in which that happens. Moved under the account's lock when a month is closed.
+    closed_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

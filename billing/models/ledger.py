@@ -99,7 +99,7 @@ class CreditLot(models.Model):
 
 
 class LotConsumption(models.Model):
-    """What one entry took out of one lot."""
+    """What one entry took out of one lot, or gave back to it where it is below zero."""
 
     lot = models.ForeignKey(CreditLot, on_delete=models.PROTECT, related_name="consumptions")
     entry = models.ForeignKey(JournalEntry, on_delete=models.PROTECT, related_name="consumptions")
@@ -108,7 +108,7 @@ class LotConsumption(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["lot", "entry"], name="lot_entry_once"),
-            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="consumption_positive"),
+            models.CheckConstraint(condition=~Q(amount_micros=0), name="consumption_not_zero"),
         ]
 
 

@@ -39,7 +39,8 @@ class UsageInterval(Labelled):
 
     Billing knows the resource only as `(kind, id, label)`; `resource_attempt` fences older
     placements. `billed_micros` is what has been posted so far: the next posting is
-    `floor(price x quantity x time) - billed_micros`, whatever the ticks were.
+    `floor(price x quantity x time) - billed_micros`, whatever the ticks were. Nothing is billed
+    past `billable_until`, the last proof of life and the grace; None where none is needed.
     """
 
     account = models.ForeignKey(
@@ -55,6 +56,7 @@ class UsageInterval(Labelled):
     quantity = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    billable_until = models.DateTimeField(null=True)
     rated_until = models.DateTimeField()
     billed_micros = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -72,6 +74,16 @@ class UsageInterval(Labelled):
             models.CheckConstraint(
                 condition=Q(billed_micros__gte=0), name="interval_billed_not_negative"
             ),
+            models.CheckConstraint(
+                condition=Q(ended_at__lte=F("billable_until"))
+                | Q(ended_at__isnull=True)
+                | Q(billable_until__isnull=True),
+                name="interval_ends_when_proven",
+            ),
+            models.CheckConstraint(
+                condition=Q(rated_until__lte=F("billable_until")) | Q(billable_until__isnull=True),
+                name="interval_rated_when_proven",
+            ),
             ExclusionConstraint(
                 name="interval_no_overlap",
                 expressions=[
@@ -83,8 +95,9 @@ class UsageInterval(Labelled):
             ),
         ]
         indexes = [
+            # No column that a tick changes is in any index: its updates stay on their page.
             models.Index(
-                fields=["rated_until"], condition=Q(ended_at__isnull=True), name="interval_open"
+                fields=["account"], condition=Q(ended_at__isnull=True), name="interval_open"
             ),
             models.Index(fields=["account", "-started_at"], name="interval_account"),
             models.Index(
@@ -106,27 +119,81 @@ class UsageInterval(Labelled):
 
 
 class RatedUsage(models.Model):
-    """One posted slice of an interval: `[segment_start, segment_end)` cost `amount_micros`.
+    """What of an interval was posted in one month: `[segment_start, segment_end)`, micro-units.
 
-    A slice that runs backwards gives back what was rated past the interval's true end.
+    Each tick makes the month's slice longer, the interval's true end may make it shorter; the row
+    is never taken away. `debt_micros` of the amount was covered by no credit. `period_start` is the
+    month it counts in: the month of the time itself, or, where that was closed already, the one
+    in which it was posted. A slice that runs backwards gives back time of a closed month.
     """
 
-    interval = models.ForeignKey(UsageInterval, on_delete=models.PROTECT, related_name="rated")
+    account = models.ForeignKey(
+        "billing.BillingAccount", on_delete=models.PROTECT, related_name="rated", db_index=False
+    )
+    interval = models.ForeignKey(
+        UsageInterval, on_delete=models.PROTECT, related_name="rated", db_index=False
+    )
+    period_start = models.DateTimeField()
     segment_start = models.DateTimeField()
     segment_end = models.DateTimeField()
     amount_micros = models.BigIntegerField()
-    entry = models.ForeignKey(
-        "billing.JournalEntry", on_delete=models.PROTECT, null=True, related_name="rated"
-    )
+    debt_micros = models.BigIntegerField(default=0)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["interval", "segment_start", "segment_end"], name="rated_once"
-            ),
+            models.UniqueConstraint(fields=["interval", "segment_start"], name="rated_once"),
             models.CheckConstraint(
-                condition=Q(segment_end__gt=F("segment_start"), amount_micros__gte=0)
-                | Q(segment_end__lt=F("segment_start"), amount_micros__lte=0),
+                condition=Q(
+                    segment_end__gte=F("segment_start"),
+                    amount_micros__gte=0,
+                    debt_micros__gte=0,
+                    debt_micros__lte=F("amount_micros"),
+                )
+                | Q(
+                    segment_end__lt=F("segment_start"),
+                    amount_micros__lte=0,
+                    debt_micros__lte=0,
+                    debt_micros__gte=F("amount_micros"),
+                ),
                 name="rated_sign_follows_time",
             ),
         ]
+        indexes = [models.Index(fields=["period_start", "account"], name="rated_period")]
+
+
+class UsageCredit(models.Model):
+    """Usage that a fault of ours cost, given back in full. Appended once an interval, for ever.
+
+    `words` say why, for people; `entry` is None where the time had cost nothing. It counts in the
+    month it is posted in, `period_start`, whenever the usage was.
+    """
+
+    account = models.ForeignKey(
+        "billing.BillingAccount",
+        on_delete=models.PROTECT,
+        related_name="usage_credits",
+        db_index=False,
+    )
+    interval = models.OneToOneField(
+        UsageInterval, on_delete=models.PROTECT, related_name="usage_credit"
+    )
+    reason = models.CharField(max_length=24)
+    words = models.CharField(max_length=300)
+    microseconds = models.BigIntegerField()
+    amount_micros = models.BigIntegerField()
+    period_start = models.DateTimeField()
+    entry = models.OneToOneField(
+        "billing.JournalEntry", on_delete=models.PROTECT, null=True, related_name="usage_credit"
+    )
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(amount_micros__gt=0, entry__isnull=False)
+                | Q(amount_micros=0, entry__isnull=True),
+                name="credit_has_entry",
+            ),
+            models.CheckConstraint(condition=Q(microseconds__gte=0), name="credit_time"),
+        ]
+        indexes = [models.Index(fields=["period_start", "account"], name="credit_period")]

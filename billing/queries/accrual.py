@@ -1,4 +1,7 @@
-"""How an interval turns into money: the one place that knows."""
+"""How an interval turns into money: the one place that knows.
+
+The statements in `billing.queries.funds` and `billing.actions.rating` do the same in SQL.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from portal.lib.money import cost_micros, duration_us, micros_per_hour
 
 
 def used_us(interval: UsageInterval, *, until: datetime) -> int:
-    """Microseconds used up to `until`, or to the end where that came first."""
-    end = min(until, interval.ended_at) if interval.ended_at else until
-    return duration_us(interval.started_at, end)
+    """Microseconds used up to `until`, to the end, or to the last time that may be billed."""
+    limits = (interval.ended_at, interval.billable_until)
+    return duration_us(interval.started_at, min([until, *(limit for limit in limits if limit)]))
 
 
 def accrued_micros(interval: UsageInterval, *, until: datetime) -> int:
@@ -19,9 +22,15 @@ def accrued_micros(interval: UsageInterval, *, until: datetime) -> int:
 
     Needs `interval.price` loaded.
     """
+    return cost_of_us(interval, used_us(interval, until=until))
+
+
+def cost_of_us(interval: UsageInterval, microseconds: int) -> int:
+    """What the first `microseconds` of the interval cost, whether it lasted that long or not."""
     price = interval.price
-    used = used_us(interval, until=until)
-    return cost_micros(price.unit_micros, interval.quantity, used, unit_hours=price.unit_hours)
+    return cost_micros(
+        price.unit_micros, interval.quantity, microseconds, unit_hours=price.unit_hours
+    )
 
 
 def burn_micros_per_hour(interval: UsageInterval) -> int:

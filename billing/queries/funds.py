@@ -65,7 +65,7 @@ WITH held AS (
         ceil(p.unit_micros::numeric * i.quantity / p.unit_hours) AS rate,
         div(
             p.unit_micros::numeric * i.quantity * greatest(0, round(1000000 * extract(
-                epoch FROM least(coalesce(i.ended_at, %(now)s), %(now)s) - i.started_at
+                epoch FROM least(i.ended_at, i.billable_until, %(now)s) - i.started_at
             ))),
             p.unit_hours * %(hour_us)s
         ) AS accrued

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from django.db.models import Sum
+from collections import Counter
 
-from billing.choices import AccountCode, EntryKind
+from django.db.models import QuerySet, Sum
+
+from billing.actions.giveback import USAGE_KINDS
+from billing.choices import AccountCode
 from billing.models import (
     BillingAccount,
     CreditLot,
+    JournalEntry,
     LedgerAccount,
     LotConsumption,
     Posting,
     RatedUsage,
+    UsageCredit,
     UsageInterval,
 )
 from portal.lib.money import cost_micros, duration_us
 
 
 def assert_books(account: BillingAccount) -> None:
-    """I1, I3, I6, I11 and I16 of the ledger's invariants."""
+    """I1, I3, I6, I7, I11 and I16 of the ledger's invariants."""
+    assert_journal(account)
+    assert_usage(account)
+
+
+def assert_journal(account: BillingAccount) -> None:
+    """Of the journal and the lots alone: I1, I3, I6 and I16."""
     for row in Posting.objects.values("currency").annotate(total=Sum("amount_micros")):
         assert row["total"] == 0
     for line in LedgerAccount.objects.annotate(posted=Sum("postings__amount_micros", default=0)):
@@ -38,7 +49,6 @@ def assert_books(account: BillingAccount) -> None:
             total=Sum("amount_micros", default=0)
         )["total"]
         assert lot.remaining_micros == lot.amount_micros - used
-    assert_usage(account)
 
 
 def assert_usage(account: BillingAccount) -> None:
@@ -55,15 +65,34 @@ def assert_usage(account: BillingAccount) -> None:
                 price.unit_micros, interval.quantity, used, unit_hours=price.unit_hours
             )
             assert interval.billed_micros == owed
-    posted = Posting.objects.filter(
-        account__code=AccountCode.REVENUE_USAGE,
-        entry__kind__in=[EntryKind.USAGE, EntryKind.REVERSAL],
-        entry__rated__interval__account=account,
-    ).aggregate(total=Sum("amount_micros", default=0))["total"]
+    posted = sum(leg.amount_micros for leg in _revenue_of(account))
     billed = UsageInterval.objects.filter(account=account).aggregate(
         total=Sum("billed_micros", default=0)
     )["total"]
-    assert -posted == billed
+    credited = UsageCredit.objects.filter(account=account).aggregate(
+        total=Sum("amount_micros", default=0)
+    )["total"]
+    assert -posted == billed - credited
+    assert_months(account)
+
+
+def assert_months(account: BillingAccount) -> None:
+    """I11: what is rated in a month, less what is credited in it, is what it earned."""
+    months: Counter[str] = Counter()
+    for piece in RatedUsage.objects.filter(account=account):
+        months[f"{piece.period_start:%Y-%m}"] += piece.amount_micros
+    for credit in UsageCredit.objects.filter(account=account):
+        months[f"{credit.period_start:%Y-%m}"] -= credit.amount_micros
+    for leg in _revenue_of(account):
+        months[f"{leg.entry.effective_at:%Y-%m}"] += leg.amount_micros
+    assert not {month: amount for month, amount in months.items() if amount}
+
+
+def _revenue_of(account: BillingAccount) -> QuerySet[Posting]:
+    entries = JournalEntry.objects.filter(kind__in=USAGE_KINDS, postings__account__account=account)
+    return Posting.objects.filter(
+        account__code=AccountCode.REVENUE_USAGE, entry__in=entries
+    ).select_related("entry")
 
 
 def balance(account: BillingAccount, code: AccountCode) -> int:

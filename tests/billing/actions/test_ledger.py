@@ -13,7 +13,7 @@ from billing.actions.ledger import PostingDraft, post_entry
 from billing.choices import AccountCode, EntryKind
 from billing.models import BillingAccount, JournalEntry, LedgerAccount, Posting
 from portal.lib.errors import Conflict
-from tests.billing.books import assert_books
+from tests.billing.books import assert_journal
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -140,4 +140,4 @@ def test_sixteen_callers_with_one_key_make_one_entry(account: BillingAccount) ->
     assert len(set(found)) == 1
     line = LedgerAccount.objects.get(code=AccountCode.ACCOUNTS_RECEIVABLE, account=account)
     assert line.balance_micros == 5
-    assert_books(account)
+    assert_journal(account)

@@ -17,14 +17,14 @@ from billing.actions.metering import (
     Start,
     close_interval,
     open_intervals,
-    rate_interval,
+    rate_accounts,
     rate_open_intervals,
 )
 from billing.choices import AccountCode
 from billing.models import BillingAccount, JournalEntry, Price, RatedUsage, Sku, UsageInterval
 from billing.queries.funds import funds_of
 from billing.queries.periods import cuts, period_of
-from portal.lib.errors import Conflict, InvalidInput, NotFound
+from portal.lib.errors import Conflict, InvalidInput
 from portal.lib.money import MICROS, cost_micros
 from tests.billing.books import assert_books, balance
 from tests.billing.conftest import START, Hands, Metered
@@ -76,9 +76,9 @@ def test_any_sequence_of_ticks_bills_the_same(
 ) -> None:
     point = transaction.savepoint()
     try:
-        interval = metered(at=start)
+        metered(at=start)
         for tick in ticks:  # in any order, repeated, and past the end
-            rate_interval(interval.pk, until=start + tick)
+            rate_accounts([account.pk], until=start + tick)
         closed = close_interval("workload", 1, 1, ended_at=start + length)
         assert closed is not None
         assert closed.billed_micros == cost_micros(PRICE, 1, length // timedelta(microseconds=1))
@@ -122,9 +122,9 @@ def test_replayed_tick_posts_nothing(account: BillingAccount, metered: Metered) 
     assert JournalEntry.objects.count() == before
 
 
-def test_time_not_worth_a_micro_unit_waits(metered: Metered) -> None:
+def test_time_not_worth_a_micro_unit_waits(account: BillingAccount, metered: Metered) -> None:
     interval = metered()
-    rate_interval(interval.pk, until=START + timedelta(microseconds=100))
+    rate_accounts([account.pk], until=START + timedelta(microseconds=100))
     assert not RatedUsage.objects.exists()
     interval.refresh_from_db()
     assert interval.rated_until == START
@@ -222,11 +222,6 @@ def test_price_of_another_sku_is_refused(account: BillingAccount, prices: Price)
                 )
             ]
         )
-
-
-def test_rating_unknown_usage_is_not_found(account: BillingAccount) -> None:
-    with pytest.raises(NotFound):
-        rate_interval(10**9, until=START)
 
 
 def test_tick_takes_the_same_queries_for_one_and_for_twenty(
