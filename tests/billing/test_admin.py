@@ -11,10 +11,17 @@ from django.test import Client
 from accounts.models import AuditEvent, Team, User
 from billing.actions.invoices import refresh_draft
 from billing.actions.metering import close_interval
-from billing.models import BillingAccount, Invoice, JournalEntry
+from billing.choices import BreakKind
+from billing.models import (
+    BillingAccount,
+    CreditLot,
+    Invoice,
+    JournalEntry,
+    ReconciliationBreak,
+)
 from billing.queries.funds import funds_of
 from portal.lib.money import MICROS
-from tests.billing.conftest import Hands, Metered
+from tests.billing.conftest import Box, Hands, Metered
 
 ClientOf = Callable[[User], Client]
 MODELS = (
@@ -26,6 +33,13 @@ MODELS = (
     "price",
     "usageinterval",
     "webhookevent",
+    "paymentmethod",
+    "autotopup",
+    "refund",
+    "dispute",
+    "psptransaction",
+    "reconciliationrun",
+    "reconciliationbreak",
 )
 
 
@@ -97,3 +111,19 @@ def test_people_who_are_not_staff_see_nothing(
 
 def _page(account: BillingAccount) -> str:
     return f"/admin/billing/billingaccount/{account.pk}/change/"
+
+
+def test_staff_reconcile_and_explain_what_differs(
+    dora: User, account: BillingAccount, box: Box, client_of: ClientOf
+) -> None:
+    client = client_of(dora)
+    CreditLot.objects.update(remaining_micros=1)
+    page = client.post("/admin/billing/reconciliationrun/reconcile-now/", follow=True)
+    assert "differences are open" in page.content.decode()
+    found = ReconciliationBreak.objects.filter(kind=BreakKind.LOTS).latest("pk")
+    url = f"/admin/billing/reconciliationbreak/{found.pk}/explain/"
+    assert client.post(url, {"why": ""}).status_code == 400
+    assert client.post(url, {"why": "Moved by hand."}).status_code == 302
+    found.refresh_from_db()
+    assert found.resolution == "Moved by hand."
+    assert AuditEvent.objects.filter(verb="break.explained").exists()

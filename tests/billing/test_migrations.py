@@ -21,9 +21,9 @@ def triggers() -> int:
 @pytest.mark.django_db
 def test_triggers_can_be_taken_back_and_put_on_again() -> None:
     loader = MigrationExecutor(connection).loader
-    names = ["0002_ledger_triggers", "metering_triggers"]
+    names = ["0002_ledger_triggers", "0008_slice_triggers"]
     steps = [loader.get_migration("billing", name) for name in names]
-    state = loader.project_state(("billing", "metering_slices"))
+    state = loader.project_state(("billing", "0007_slices"))
     before = triggers()
     with connection.schema_editor(atomic=False) as editor:
         for step in reversed(steps):
