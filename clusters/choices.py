@@ -126,8 +126,8 @@ class Retry(TextChoices):
 class Ending:
     """What follows from a reason to end.
 
-    `is_billable`: the time until the last proof of life is charged. `counts_against_node`: it
-    feeds the pool's circuit breaker.
+    `is_billable`: the time until the last proof of life is charged; where not, it is given back.
+    `counts_against_node`: it feeds the pool's circuit breaker.
     """
 
     status: WorkloadStatus
@@ -215,15 +215,15 @@ ENDINGS: dict[Reason, Ending] = {
     Reason.NODE_LOST: Ending(
         WorkloadStatus.FAILED,
         Retry.ALWAYS,
-        is_billable=True,
-        advice="Only the time until its last sign of life was charged.",
+        is_billable=False,
+        advice="That was our fault: the time of this attempt is not billed.",
         counts_against_node=True,
     ),
     Reason.GPU_FAILED: Ending(
         WorkloadStatus.FAILED,
         Retry.ALWAYS,
-        is_billable=True,
-        advice="Only the time until its last sign of life was charged.",
+        is_billable=False,
+        advice="That was our fault: the time of this attempt is not billed.",
         counts_against_node=True,
     ),
     Reason.PREEMPTED: Ending(

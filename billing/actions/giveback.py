@@ -42,7 +42,9 @@ def give_back_time(account: BillingAccount, interval: UsageInterval) -> None:
     month = period_of(clock.now())[0]
     cuts: dict[datetime, tuple[int, int]] = defaultdict(lambda: (0, 0))
     shorter, backwards = [], []
-    slices = RatedUsage.objects.filter(interval=interval, segment_end__gt=interval.ended_at)
+    slices = RatedUsage.objects.filter(
+        interval=interval, is_back=False, segment_end__gt=interval.ended_at
+    )
     for piece in slices.order_by("segment_start"):
         end = max(interval.ended_at, piece.segment_start)
         amount = _cost_at(interval, piece.segment_end) - _cost_at(interval, end)
@@ -90,6 +92,7 @@ def _backwards(
         segment_end=end,
         amount_micros=-amount,
         debt_micros=-debt,
+        is_back=True,
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
 
 from billing.actions.accounts import lock_accounts, lock_payer
+from billing.actions.faults import Fault, credit_fault
 from billing.actions.rating import rate_closed, rate_open
 from billing.labels import NO_LABELS, CostLabels
 from billing.models import BillingAccount, Price, UsageInterval
@@ -34,7 +36,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`quantity` units of a SKU in use by `resource` from `started_at`, at a pinned price."""
+    """`quantity` units of a SKU in use by `resource` from `started_at`, at a pinned price.
+
+    `proven_at`: when it was last known to be in use; None for what is in use until it is ended.
+    """
 
     account: BillingAccount
     sku_code: str
@@ -43,6 +48,7 @@ class Start:
     quantity: int
     started_at: datetime
     labels: CostLabels = NO_LABELS
+    proven_at: datetime | None = None
 
 
 @transaction.atomic(savepoint=False)
@@ -94,7 +100,44 @@ def _opened(start: Start, earlier: Iterable[UsageInterval]) -> UsageInterval:
         quantity=start.quantity,
         started_at=begin,
         rated_until=begin,
+        billable_until=start.proven_at and max(begin, start.proven_at) + grace(),
     )
+
+
+def grace() -> timedelta:
+    """How long after the last proof of life something is still charged."""
+    return timedelta(seconds=settings.METER_GRACE_SECONDS)
+
+
+# What a tick is rating at this moment is left for the next proof: neither waits for the other.
+_PROVE = """
+UPDATE billing_usageinterval SET billable_until = %(until)s WHERE id IN (
+    SELECT i.id FROM billing_usageinterval i
+    JOIN unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS seen (resource_id, attempt)
+        ON i.resource_id = seen.resource_id AND i.resource_attempt = seen.attempt
+    WHERE i.resource_kind = %(kind)s AND i.ended_at IS NULL AND i.billable_until < %(until)s
+    FOR NO KEY UPDATE OF i SKIP LOCKED
+)
+"""
+
+
+def prove(resource_kind: str, attempts: Collection[tuple[int, int]], *, at: datetime) -> int:
+    """Note that these `(resource_id, attempt)` were in use at `at`; returns how many were noted.
+
+    One statement for any number. It only ever moves on what may be charged.
+    """
+    if not attempts:
+        return 0
+    ids, numbers = zip(*attempts, strict=True)
+    values: dict[str, str | datetime | list[int]] = {
+        "kind": resource_kind,
+        "ids": list(ids),
+        "attempts": list(numbers),
+        "until": at + grace(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_PROVE, values)
+        return int(cursor.rowcount)
 
 
 @transaction.atomic(savepoint=False)
@@ -105,12 +148,13 @@ def close_interval(
     *,
     ended_at: datetime,
     is_proven: bool = True,
+    fault: Fault | None = None,
 ) -> UsageInterval | None:
     """End the attempt's interval at `ended_at` and post its exact cost; None where there is none.
 
     Safe to repeat: a closed interval stays as it is. What ticks rated past the end is given back.
     An end that is not proven, because nobody who was there told it, is no later than the last
-    proof of life and the grace.
+    proof of life and the grace. What ended by a `fault` of ours is given back at once.
     """
     account = lock_payer(resource_kind, resource_id)
     if account is None:
@@ -122,6 +166,8 @@ def close_interval(
     if interval is not None and interval.ended_at is None:
         _close(interval, ended_at, is_proven=is_proven)
         rate_closed(account, interval)
+        if fault is not None:
+            credit_fault(account, interval, fault)
     return interval
 
 

@@ -86,10 +86,11 @@ WITH candidate AS (
     FROM due d WHERE i.id = d.id
 ), kept AS (
     INSERT INTO billing_ratedusage AS slice (account_id, interval_id, period_start, segment_start,
-        segment_end, amount_micros, debt_micros)
-    SELECT account_id, id, period_start, slice_start, piece_end, amount, coalesce(debt, 0)
+        segment_end, amount_micros, debt_micros, is_back)
+    SELECT account_id, id, period_start, slice_start, piece_end, amount, coalesce(debt, 0), false
     FROM piece LEFT JOIN short USING (id, piece_start)
-    ON CONFLICT (interval_id, segment_start) DO UPDATE SET segment_end = excluded.segment_end,
+    ON CONFLICT (interval_id, segment_start, is_back) DO UPDATE SET
+        segment_end = excluded.segment_end,
         amount_micros = slice.amount_micros + excluded.amount_micros,
         debt_micros = slice.debt_micros + excluded.debt_micros
 ), charge AS (

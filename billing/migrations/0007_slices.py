@@ -38,9 +38,9 @@ DELETE FROM billing_ratedusage;
 
 BRING_BACK = """
 INSERT INTO billing_ratedusage (account_id, interval_id, period_start, segment_start, segment_end,
-    amount_micros, debt_micros)
+    amount_micros, debt_micros, is_back)
 SELECT account_id, interval_id, period_start, segment_start, greatest(segment_start, segment_end),
-    amount_micros, least(amount_micros, greatest(0, debt_micros)) FROM kept_slices;
+    amount_micros, least(amount_micros, greatest(0, debt_micros)), false FROM kept_slices;
 
 ALTER TABLE billing_ratedusage ENABLE TRIGGER USER;
 
@@ -120,6 +120,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="ratedusage",
+            name="is_back",
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name="ratedusage",
             name="period_start",
             field=models.DateTimeField(
                 default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.UTC)
@@ -162,7 +167,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="ratedusage",
             constraint=models.UniqueConstraint(
-                fields=("interval", "segment_start"), name="rated_once"
+                fields=("interval", "segment_start", "is_back"), name="rated_once"
             ),
         ),
         migrations.AddConstraint(
@@ -173,12 +178,14 @@ class Migration(migrations.Migration):
                         ("amount_micros__gte", 0),
                         ("debt_micros__gte", 0),
                         ("debt_micros__lte", models.F("amount_micros")),
+                        ("is_back", False),
                         ("segment_end__gte", models.F("segment_start")),
                     ),
                     models.Q(
                         ("amount_micros__lte", 0),
                         ("debt_micros__gte", models.F("amount_micros")),
                         ("debt_micros__lte", 0),
+                        ("is_back", True),
                         ("segment_end__lt", models.F("segment_start")),
                     ),
                     _connector="OR",

@@ -124,7 +124,7 @@ class RatedUsage(models.Model):
     Each tick makes the month's slice longer, the interval's true end may make it shorter; the row
     is never taken away. `debt_micros` of the amount was covered by no credit. `period_start` is the
     month it counts in: the month of the time itself, or, where that was closed already, the one
-    in which it was posted. A slice that runs backwards gives back time of a closed month.
+    in which it was posted. What `is_back` runs backwards: time of a closed month given back.
     """
 
     account = models.ForeignKey(
@@ -138,18 +138,23 @@ class RatedUsage(models.Model):
     segment_end = models.DateTimeField()
     amount_micros = models.BigIntegerField()
     debt_micros = models.BigIntegerField(default=0)
+    is_back = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["interval", "segment_start"], name="rated_once"),
+            models.UniqueConstraint(
+                fields=["interval", "segment_start", "is_back"], name="rated_once"
+            ),
             models.CheckConstraint(
                 condition=Q(
+                    is_back=False,
                     segment_end__gte=F("segment_start"),
                     amount_micros__gte=0,
                     debt_micros__gte=0,
                     debt_micros__lte=F("amount_micros"),
                 )
                 | Q(
+                    is_back=True,
                     segment_end__lt=F("segment_start"),
                     amount_micros__lte=0,
                     debt_micros__lte=0,

@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.documents.words import exact, exact_seconds, price
+from billing.documents.words import exact, exact_seconds, price, unit_price
 from billing.queries.usage import Part, UsageLine
 
 
 @dataclass(frozen=True, slots=True)
 class PartShown:
-    """`quantity x price x time = amount`, all of it exact."""
+    """`quantity x price x time / divisor = amount`, all of it exact; what is given back by it."""
 
     quantity: int
     sku_label: str
     price_text: str
     time_text: str
     amount_text: str
+    divisor_text: str
+    credit_text: str
+    credit_words: str
     started_at: datetime
     ended_at: datetime | None
 
@@ -65,7 +68,10 @@ def _part_shown(part: Part) -> PartShown:
     return PartShown(
         quantity=part.quantity,
         sku_label=part.sku_label,
-        price_text=price(part.micros_per_hour),
+        price_text=unit_price(part.unit_micros, part.unit_hours),
+        divisor_text=f"{part.unit_hours * 3600}",
+        credit_text=exact(-part.credit.amount_micros) if part.credit else "",
+        credit_words=part.credit.words if part.credit else "",
         time_text=exact_seconds(part.microseconds),
         amount_text=exact(part.amount_micros),
         started_at=part.started_at,

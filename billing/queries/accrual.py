@@ -33,9 +33,10 @@ def cost_of_us(interval: UsageInterval, microseconds: int) -> int:
     )
 
 
-def burn_micros_per_hour(interval: UsageInterval) -> int:
-    """Micro-units per hour while it is open, rounded up."""
-    if interval.ended_at is not None:
+def burn_micros_per_hour(interval: UsageInterval, *, at: datetime) -> int:
+    """Micro-units per hour at `at`, rounded up; 0 where it is charged no further."""
+    limit = interval.billable_until
+    if interval.ended_at is not None or (limit is not None and limit <= at):
         return 0
     price = interval.price
     return micros_per_hour(price.unit_micros, interval.quantity, unit_hours=price.unit_hours)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Q
 
 from billing.models import BillingAccount, Price
@@ -24,6 +27,38 @@ def price_for(account: BillingAccount, sku_code: str, *, at: datetime) -> Price:
     if not own_first:
         raise NotFound("There is no price for this at present.")
     return own_first[0]
+
+
+def prices_at(
+    wanted: Collection[tuple[BillingAccount, str, datetime]],
+) -> dict[tuple[int, str, datetime], Price]:
+    """`price_for` for many `(account, SKU code, instant)` in one query, by account key, code and
+    instant; without those for which there is none.
+    """
+    if not wanted:
+        return {}
+    times = [at for _, _, at in wanted]
+    prices = Price.objects.select_related("sku", "book").filter(
+        Q(book__in={account.price_book_id for account, _, _ in wanted}) | Q(book__is_default=True),
+        sku__code__in={code for _, code, _ in wanted},
+        valid_during__overlap=DateTimeTZRange(min(times), max(times), "[]"),
+    )
+    by_code: dict[str, list[Price]] = defaultdict(list)
+    for price in prices:
+        by_code[price.sku.code].append(price)
+    found = {}
+    for account, code, at in wanted:
+        ours = [price for price in by_code[code] if _is_for(price, account, at)]
+        if ours:
+            best = min(ours, key=lambda price: price.book_id != account.price_book_id)
+            found[account.pk, code, at] = best
+    return found
+
+
+def _is_for(price: Price, account: BillingAccount, at: datetime) -> bool:
+    lower, upper = price.valid_during.lower, price.valid_during.upper
+    is_ours = price.book_id == account.price_book_id or price.book.currency == account.currency
+    return is_ours and (lower is None or lower <= at) and (upper is None or at < upper)
 
 
 def list_prices(*, at: datetime) -> dict[str, int]:

@@ -7,32 +7,65 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
 
-from billing.models import BillingAccount, UsageInterval
+from billing.models import BillingAccount, RatedUsage, UsageCredit, UsageInterval
 from billing.queries.accrual import accrued_micros, burn_micros_per_hour, used_us
+from billing.queries.periods import period_of
 from portal.lib import clock
+from portal.lib.money import micros_per_hour
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What of an interval is not billed, in micro-units, and why: a fault of ours, in words."""
+
+    words: str
+    microseconds: int
+    amount_micros: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One interval inside a period: `quantity x price x time = amount`, micro-units."""
+    """One interval inside a period: `quantity x price x time = amount`, micro-units.
+
+    The price is `unit_micros` in `unit_hours` hours. What was given back of it is in `credit`, a
+    line of its own: `amount_micros` stays what the time cost.
+    """
 
     attempt: int
     sku_label: str
     unit: str
     quantity: int
-    micros_per_hour: int
+    unit_micros: int
+    unit_hours: int
     started_at: datetime
     ended_at: datetime | None
     microseconds: int
     amount_micros: int
     burn_micros_per_hour: int
+    credit: Credit | None = None
 
     @property
     def seconds(self) -> float:
         """Time used, for people."""
         return self.microseconds / 1_000_000
+
+    @property
+    def micros_per_hour(self) -> int:
+        """Price of one unit an hour, rounded up."""
+        return micros_per_hour(self.unit_micros, unit_hours=self.unit_hours)
+
+    @property
+    def net_micros(self) -> int:
+        """What is paid for it: the amount less what was given back."""
+        return self.amount_micros - (self.credit.amount_micros if self.credit else 0)
+
+    @property
+    def billed_us(self) -> int:
+        """Microseconds that are paid for."""
+        return self.microseconds - (self.credit.microseconds if self.credit else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +80,8 @@ class UsageLine:
 
     @property
     def amount_micros(self) -> int:
-        """The sum of the parts."""
-        return sum(part.amount_micros for part in self.parts)
+        """What is paid for the parts: the sum of them less what was given back."""
+        return sum(part.net_micros for part in self.parts)
 
     @property
     def microseconds(self) -> int:
@@ -92,6 +125,8 @@ def cost_of(resource_kind: str, resource_ids: Collection[int]) -> dict[int, int]
     costs = dict.fromkeys(resource_ids, 0)
     for interval in _intervals(resource_kind, resource_ids):
         costs[interval.resource_id] += accrued_micros(interval, until=now)
+    for credit in _credits(resource_kind, resource_ids):
+        costs[credit.interval.resource_id] -= credit.amount_micros
     return costs
 
 
@@ -101,25 +136,31 @@ def billed_us_of(resource_kind: str, resource_ids: Collection[int]) -> dict[int,
     times = dict.fromkeys(resource_ids, 0)
     for interval in _intervals(resource_kind, resource_ids):
         times[interval.resource_id] += used_us(interval, until=now)
+    for credit in _credits(resource_kind, resource_ids):
+        times[credit.interval.resource_id] -= credit.microseconds
     return times
 
 
 def intervals_of(resource_kind: str, resource_id: int) -> list[Part]:
     """The intervals of one resource, oldest first: why it costs what it costs."""
     now = clock.now()
-    found = _intervals(resource_kind, [resource_id]).select_related("price", "sku")
+    found = _intervals(resource_kind, [resource_id]).select_related("price", "sku", "usage_credit")
     return [_part(interval, start=None, end=now) for interval in found.order_by("started_at")]
 
 
 def usage_by_resource(
     account: BillingAccount, *, start: datetime, end: datetime
 ) -> list[UsageLine]:
-    """One line a resource for what was used in `[start, end)` up to now, newest first."""
+    """One line a resource for what was used in `[start, end)` up to now, newest first.
+
+    What was given back in that time counts too, whenever it had been used.
+    """
     until = min(end, clock.now())
+    used = Q(started_at__lt=end) & (Q(ended_at__isnull=True) | Q(ended_at__gt=start))
+    credited = Q(usage_credit__created_at__gte=start, usage_credit__created_at__lt=end)
     intervals = (
-        UsageInterval.objects.filter(account=account, started_at__lt=end)
-        .filter(Q(ended_at__isnull=True) | Q(ended_at__gt=start))
-        .select_related("price", "sku")
+        UsageInterval.objects.filter(used | credited, account=account)
+        .select_related("price", "sku", "usage_credit")
         .order_by("started_at", "pk")
     )
     return _lines(intervals, start=start, end=until)
@@ -155,13 +196,48 @@ def _part(interval: UsageInterval, *, start: datetime | None, end: datetime) -> 
         sku_label=interval.sku.label,
         unit=interval.sku.unit,
         quantity=interval.quantity,
-        micros_per_hour=interval.price.micros_per_hour,
+        unit_micros=interval.price.unit_micros,
+        unit_hours=interval.price.unit_hours,
         started_at=interval.started_at,
         ended_at=interval.ended_at,
         microseconds=used_us(interval, until=end) - before_us,
         amount_micros=accrued_micros(interval, until=end) - before,
-        burn_micros_per_hour=burn_micros_per_hour(interval),
+        burn_micros_per_hour=burn_micros_per_hour(interval, at=end),
+        credit=_credit_of(interval, start=start, end=end),
     )
+
+
+def _credit_of(interval: UsageInterval, *, start: datetime | None, end: datetime) -> Credit | None:
+    """What was given back of it in `[start, end]`; of now is in, `end` being the present."""
+    if not hasattr(interval, "usage_credit"):
+        return None
+    found = interval.usage_credit
+    if (start is not None and found.created_at < start) or found.created_at > end:
+        return None
+    return Credit(found.words, found.microseconds, found.amount_micros, found.created_at)
+
+
+def _credits(resource_kind: str, resource_ids: Collection[int]) -> QuerySet[UsageCredit]:
+    return UsageCredit.objects.filter(
+        interval__resource_kind=resource_kind, interval__resource_id__in=resource_ids
+    ).select_related("interval")
+
+
+def spent_micros(account: BillingAccount, *, at: datetime) -> int:
+    """What the month of `at` has come to by `at`, posted or not, less what was given back in it."""
+    start, _ = period_of(at)
+    posted = RatedUsage.objects.filter(account=account, period_start=start)
+    given = UsageCredit.objects.filter(account=account, period_start=start)
+    running = UsageInterval.objects.filter(account=account, ended_at__isnull=True)
+    unposted = sum(
+        max(0, accrued_micros(interval, until=at) - interval.billed_micros)
+        for interval in running.select_related("price")
+    )
+    return _sum(posted) + unposted - _sum(given)
+
+
+def _sum(rows: QuerySet[RatedUsage] | QuerySet[UsageCredit]) -> int:
+    return int(rows.aggregate(total=Sum("amount_micros", default=0))["total"])
 
 
 def _intervals(resource_kind: str, resource_ids: Collection[int]) -> QuerySet[UsageInterval]:

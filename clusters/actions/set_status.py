@@ -58,7 +58,7 @@ def move_workload(
 
 
 def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
-    """`move_workload` to running for many at once, each with the attempt that runs.
+    """`move_workload` to running for many at once, each with the attempt that runs and its price.
 
     The caller holds their rows; one whose status does not admit it is left as it is.
     """
@@ -67,7 +67,7 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
     for job, attempt in moved:
         job.status, job.reason, job.detail = WorkloadStatus.RUNNING, Reason.RUNNING, ""
         job.started_at = job.started_at or attempt.started_at
-    update_rows([job for job, _ in moved], ["status", "reason", "detail", "started_at"])
+    update_rows([job for job, _ in moved], ["status", "reason", "detail", "started_at", "price"])
     events = WorkloadEvent.objects.bulk_create(
         WorkloadEvent(
             workload=job,

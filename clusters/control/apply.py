@@ -29,6 +29,7 @@ from clusters.choices import (
 )
 from clusters.control.begin import Case, begin, facts_of
 from clusters.control.breaker import consider_breaker
+from clusters.control.faults import fault_of
 from clusters.control.retries import queue_again
 from clusters.models import Attempt, GpuAllotment, Workload
 from portal.lib import clock
@@ -219,7 +220,14 @@ def _end(
     GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True).update(
         released_at=clock.now()
     )
-    close_interval(RESOURCE_KIND, job.pk, attempt.number, ended_at=when)
+    close_interval(
+        RESOURCE_KIND,
+        job.pk,
+        attempt.number,
+        ended_at=when,
+        is_proven=seen is not None and seen.ended_at is not None,
+        fault=fault_of(attempt, reason),
+    )
     hint_on_commit("clusters.tasks.drive_pool", job.pool_id)
     if ENDINGS[reason].counts_against_node:
         consider_breaker(job.pool)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from billing.actions.metering import Resource, Start, open_intervals
+from billing.models import BillingAccount
+from billing.queries.prices import prices_at
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.actions.set_status import start_attempts, start_workloads
 from clusters.backends.base import EndReason, Observation
@@ -50,6 +53,7 @@ class Case:
             quantity=job.gpus,
             started_at=self.attempt.started_at,
             labels=job.cost_labels,
+            proven_at=clock.now(),
         )
 
 
@@ -62,9 +66,26 @@ def begin(cases: Sequence[Case]) -> None:
         attempt.submitted_at = attempt.submitted_at or now
         for name, value in facts_of(attempt, case.seen).items():
             setattr(attempt, name, value)
+    _pin_prices(cases)
     start_attempts([case.attempt for case in cases])
     start_workloads([(case.job, case.attempt) for case in cases])
     open_intervals([case.start() for case in cases])
+
+
+def _pin_prices(cases: Sequence[Case]) -> None:
+    """The price of an attempt is the one of its start; its launch was a quote.
+
+    Where nothing is sold at that instant any more, the quote holds.
+    """
+    wanted = {case: _sale(case) for case in cases}
+    prices = prices_at(list(wanted.values()))
+    for case, (account, code, at) in wanted.items():
+        case.job.price = prices.get((account.pk, code, at), case.job.price)
+
+
+def _sale(case: Case) -> tuple[BillingAccount, str, datetime]:
+    assert case.attempt.started_at is not None  # noqa: S101  # it has begun
+    return case.job.team.billing_account, case.job.pool.sku_code, case.attempt.started_at
 
 
 def facts_of(attempt: Attempt, seen: Observation) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
+from billing.actions.metering import prove
+from clusters.actions.jobs import RESOURCE_KIND
 from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
 from clusters.backends.registry import backend
 from clusters.choices import REASON_OF_WAIT, AttemptState, Reason
@@ -19,6 +23,8 @@ from portal.lib import clock
 logger = logging.getLogger(__name__)
 # An attempt its engine does not know is given this long before it counts as lost.
 UNKNOWN_GRACE = timedelta(minutes=2)
+# What runs is proven to billing no more often, for each proof is a row written.
+PROOF_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +38,15 @@ class Row:
     node: str
     submitted_at: datetime | None
     missing_since: datetime | None
+    workload_id: int
+    number: int
     workload_reason: str
     workload_detail: str
 
 
 COLUMNS = (
     "pk", "external_name", "engine_id", "state", "node", "submitted_at", "missing_since",
-    "workload__reason", "workload__detail",
+    "workload_id", "number", "workload__reason", "workload__detail",
 )  # fmt: skip
 
 
@@ -79,7 +87,7 @@ def live_rows(name: str) -> list[Row]:
     return [Row(*values) for values in live.values_list(*COLUMNS)]
 
 
-def _take_in(rows: Iterable[Row], survey: Survey, *, seen_until: datetime | None) -> None:
+def _take_in(rows: Sequence[Row], survey: Survey, *, seen_until: datetime | None) -> None:
     """Apply a survey; `seen_until` is when the one before it was taken."""
     news: dict[int, Observation] = {}
     newly_missing, found, lost = [], [], []
@@ -102,9 +110,22 @@ def _take_in(rows: Iterable[Row], survey: Survey, *, seen_until: datetime | None
         )
     if found:
         Attempt.objects.filter(pk__in=found).update(missing_since=None)
+    _prove(rows, survey, seen_until=seen_until)
     apply_observations((attempt, news[attempt.pk]) for attempt in _attempts(news))
     for attempt in _attempts(lost):
         end_lost(attempt)
+
+
+def _prove(rows: Iterable[Row], survey: Survey, *, seen_until: datetime | None) -> None:
+    """Tell billing what runs, once in a while: what it may charge reaches far beyond one look."""
+    step = max(1.0, min(PROOF_SECONDS, settings.METER_GRACE_SECONDS / 4))
+    if seen_until and survey.taken_at.timestamp() // step == seen_until.timestamp() // step:
+        return
+    seen = [(row, survey.seen.get(row.external_name)) for row in rows]
+    running = [
+        (row.workload_id, row.number) for row, one in seen if one and one.phase == Phase.RUNNING
+    ]
+    prove(RESOURCE_KIND, running, at=survey.taken_at)
 
 
 def _is_news(row: Row, seen: Observation) -> bool:

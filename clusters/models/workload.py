@@ -17,7 +17,10 @@ def _job_id() -> str:
 
 
 class Workload(models.Model):
-    """What a team asked to run. Only `clusters.actions.set_status` writes its status."""
+    """What a team asked to run. Only `clusters.actions.set_status` writes its status.
+
+    `price` is that of the start of its latest attempt; until there is one, that of the launch.
+    """
 
     public_id = models.CharField(max_length=40, unique=True, default=_job_id, editable=False)
     kind = models.CharField(max_length=10, choices=WorkloadKind, default=WorkloadKind.JOB)

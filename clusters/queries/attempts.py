@@ -112,8 +112,8 @@ def attempt_facts(
         AttemptFacts(
             attempt=attempt,
             at=at,
-            cost_micros=sum(part.amount_micros for part in by_number[attempt.number]),
-            billed_us=sum(part.microseconds for part in by_number[attempt.number]),
+            cost_micros=sum(part.net_micros for part in by_number[attempt.number]),
+            billed_us=sum(part.billed_us for part in by_number[attempt.number]),
             rate_micros=sum(part.burn_micros_per_hour for part in by_number[attempt.number]),
             is_retried=attempt is not attempts[-1],
         )

@@ -164,11 +164,11 @@ class Cost:
 def cost_now(job: Workload) -> Cost:
     """The cost of `job` and the intervals it is made of."""
     parts = tuple(intervals_of(RESOURCE_KIND, job.pk))
-    closed = sum(part.amount_micros for part in parts if part.ended_at is not None)
+    closed = sum(part.net_micros for part in parts if part.ended_at is not None)
     running = [part for part in parts if part.ended_at is None]
     return Cost(
         at=clock.now(),
-        total_micros=sum(part.amount_micros for part in parts),
+        total_micros=sum(part.net_micros for part in parts),
         closed_micros=closed,
         running_since=running[0].started_at if running else None,
         parts=parts,

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.account.models import EmailAddress
-from django.db.models import F, Q, Sum
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,11 +14,9 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.pages.base import PortalRequest, signed_in
-from billing.models import BillingAccount, CreditLot, RatedUsage, UsageInterval
+from billing.models import CreditLot
 from billing.pages.facts import facts_of as facts_of_funds
-from billing.queries.accrual import accrued_micros
-from billing.queries.periods import period_of
-from billing.queries.usage import cost_of
+from billing.queries.usage import cost_of, spent_micros
 from clusters.access import jobs_of
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
@@ -116,26 +113,11 @@ def _money_facts(facts: FrameFacts) -> list[dict[str, str]]:
         *others,
         {
             "label": f"Spent in {clock.now():%B}",
-            "value": money(_spent_micros(facts.account)),
+            "value": money(spent_micros(facts.account, at=clock.now()) if facts.account else 0),
             "url": reverse("billing"),
             "why": "See what for",
         },
     ]
-
-
-def _spent_micros(account: BillingAccount | None) -> int:
-    """What this period came to: what is posted, and what has run on since."""
-    start, _ = period_of(clock.now())
-    posted = RatedUsage.objects.filter(
-        interval__account=account, segment_start__gte=start
-    ).aggregate(total=Sum("amount_micros", default=0))["total"]
-    unrated = Q(ended_at__isnull=True) | Q(ended_at__gt=F("rated_until"))
-    intervals = UsageInterval.objects.filter(unrated, account=account).select_related("price")
-    since = sum(
-        accrued_micros(interval, until=clock.now()) - interval.billed_micros
-        for interval in intervals
-    )
-    return int(posted) + max(0, since)
 
 
 def _first_steps(facts: FrameFacts) -> list[Step]:

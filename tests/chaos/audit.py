@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from billing.models import Hold, UsageInterval
+from billing.models import Hold, UsageCredit, UsageInterval
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import ENDINGS, WORKLOAD_TRANSITIONS, AttemptState, Reason
 from clusters.models import Attempt, GpuAllotment, Workload, WorkloadEvent
@@ -56,12 +56,24 @@ def _of_usage(job: Workload, attempts: list[Attempt], mine: list[Execution]) -> 
     expected = {
         attempt.number: ran[attempt.external_name]
         for attempt in attempts
-        if attempt.external_name in ran and ENDINGS[Reason(attempt.reason)].is_billable
+        if attempt.external_name in ran
     }
     intervals = UsageInterval.objects.filter(resource_kind=RESOURCE_KIND, resource_id=job.pk)
     found = {one.resource_attempt: (one.started_at, one.ended_at) for one in intervals}
     if found != expected:
         yield f"metered {found}, ran {expected}"
+    ours = {
+        attempt.number
+        for attempt in attempts
+        if attempt.number in expected and not ENDINGS[Reason(attempt.reason)].is_billable
+    }
+    credited = set(
+        UsageCredit.objects.filter(interval__in=intervals).values_list(
+            "interval__resource_attempt", flat=True
+        )
+    )
+    if credited != ours:
+        yield f"credited attempts {credited}, a fault of ours ended {ours}"
 
 
 def _of_leftovers(job: Workload, attempts: list[Attempt]) -> Iterator[str]:

@@ -174,6 +174,7 @@ def test_without_credit_what_runs_is_stopped(actor: Actor, engine: Engine) -> No
     assert stop_unfunded() == 0
     later = clock.now() + timedelta(hours=7)
     with clock.use(lambda: later):
+        tick()
         assert stop_unfunded() == 1
         drive_pool(engine.pool.pk)
         engine.backend.end(name_of(job), EndReason.STOPPED)

@@ -100,6 +100,7 @@ def test_a_running_job_ticks_from_its_cost_so_far(
 ) -> None:
     job = start(actor, pool, gpus=2)
     hands.at += timedelta(hours=1)
+    tick()
     text = page()
     assert job.public_id in text
     assert 'data-cost-micros="4200000"' in text
@@ -112,6 +113,7 @@ def test_what_runs_counts_as_spent_before_it_is_posted(
     hands.at = hands.at.replace(day=2)
     start(actor, pool)
     hands.at += timedelta(hours=1)
+    tick()
     assert f"Spent in {hands.at:%B}" in page()
     assert "<dd>$2.10</dd>" in page().split("Spent in")[1]
 
