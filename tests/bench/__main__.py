@@ -12,7 +12,7 @@ from collections.abc import Callable
 import httpx
 from websockets.exceptions import WebSocketException
 
-from tests.bench import at_rest, at_scale, job_launch, launches, log_latency, slurm
+from tests.bench import at_rest, at_scale, job_launch, launches, log_latency, metering, slurm
 from tests.bench.stack import Stack
 from tests.bench.table import Figure, render
 from tests.slurm.lab import missing as slurm_missing
@@ -20,6 +20,7 @@ from tests.slurm.lab import missing as slurm_missing
 SLURM = ("slurm_launch", "slurm_burst")
 NAMES = (
     "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
+    "metering",
     *SLURM,
 )  # fmt: skip
 Measure = Callable[[], list[Figure]]
@@ -65,6 +66,7 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 "launches": lambda: launches.measure(stack),
                 "restart": lambda: [at_scale.restart(stack)],
                 "tick": lambda: [at_scale.tick(stack)],
+                "metering": lambda: metering.measure(stack),
             }
             _measure(measures, names, figures, notes)
     if names & set(SLURM):

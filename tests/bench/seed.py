@@ -18,6 +18,7 @@ from accounts.actor import Actor  # noqa: E402
 from accounts.models import User  # noqa: E402
 from billing.actions.accounts import ensure_account  # noqa: E402
 from billing.actions.credit import grant_credit  # noqa: E402
+from billing.actions.metering import Resource, Start, open_intervals  # noqa: E402
 from billing.models import Price, PriceBook, Sku  # noqa: E402
 from clusters.actions.pools import refresh_inventory  # noqa: E402
 from clusters.backends.registry import backend  # noqa: E402
@@ -96,6 +97,11 @@ def make_running(pool: Pool, count: int) -> None:
             for _ in range(count)
         ],
         batch_size=1000,
+    )
+    resource = [Resource("workload", job.pk, 1, job.public_id, job.name) for job in jobs]
+    account = ensure_account(jobs[0].team)
+    open_intervals(
+        [Start(account, SKU, price, one, 1, started_at=now, proven_at=now) for one in resource]
     )
     Attempt.objects.bulk_create(
         [

@@ -82,6 +82,11 @@ class Stack:
         """Run `tests.bench.one_tick` in this stack."""
         return float(self._python("tests.bench.one_tick", engine))
 
+    def seconds_of_metering(self) -> tuple[float, float, float]:
+        """Run `tests.bench.one_metering` in this stack: a tick, bare SQL, a balance read."""
+        ours, bare, read = self._python("tests.bench.one_metering").split()
+        return float(ours), float(bare), float(read)
+
     def _python(self, module: str, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
