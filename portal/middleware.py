@@ -38,6 +38,11 @@ class RequestIdMiddleware:
         return response
 
 
+# Pages with a form that ends on a page of Stripe's, or at the card's bank by way of it.
+_LEAVE_FOR_STRIPE = ("/billing/top-up/", "/billing/cards/", "/billing/payments/")
+_STRIPE = ["https://checkout.stripe.com", "https://hooks.stripe.com"]
+
+
 class AdminPolicyMiddleware:
     """The staff console's scripts evaluate expressions; only /admin may."""
 
@@ -45,16 +50,16 @@ class AdminPolicyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Widen the policy below /admin, and let checkout forms leave for the payment page."""
+        """Widen the policy below /admin, and let forms of money leave for Stripe."""
         response = self.get_response(request)
         if request.path.startswith("/admin/"):
             response._csp_update = {  # type: ignore[attr-defined]
                 "script-src": ["'unsafe-eval'"],
                 "style-src": ["'unsafe-inline'"],
             }
-        elif request.path.startswith("/billing/top-up/"):
+        elif request.path.startswith(_LEAVE_FOR_STRIPE):
             response._csp_update = {  # type: ignore[attr-defined]
-                "form-action": [settings.STRIPE_API_BASE or "https://checkout.stripe.com"]
+                "form-action": [settings.STRIPE_API_BASE] if settings.STRIPE_API_BASE else _STRIPE
             }
         return response
 

@@ -90,7 +90,7 @@ class Pages:
         if intent is None:
             return self._closed(None)
         amount = intent.get("amount")
-        what = money.display(amount, intent["currency"]) if amount else "saving this card"
+        what = f"pay {money.display(amount, intent['currency'])}" if amount else "save this card"
         html = self._auth.substitute(what=escape(what), id=escape(intent["id"]))
         return _html(html, 200, leads_to(self._box, intent))
 

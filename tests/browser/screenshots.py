@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from clusters.examples import DIGITS
 from tests.browser.fixtures import CHROMIUM, FLAGS
+from tests.browser.money import ALWAYS_ASKS, GOOD, save_card, turn_on_auto_top_up, wait_for_the_bank
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import ROOT, Stack, running
 
@@ -30,15 +31,49 @@ def main() -> int:
     try:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            with Developer(stack) as developer:
-                take_all(browser, stack, developer)
+            take_money(browser, stack)
+            if "money" not in sys.argv:
+                with Developer(stack) as developer:
+                    take_all(browser, stack, developer)
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for page, name in README.items():
+    for page, name in README.items() if "money" not in sys.argv else ():
         shutil.copy(OUT / f"{page}-light-1440.png", ROOT / "docs" / "img" / f"{name}.png")
     sys.stdout.write(f"{len(list(OUT.glob('*.png')))} screenshots in {OUT}\n")
     return 0
+
+
+def take_money(browser: Browser, stack: Stack) -> None:
+    """Cards and payments: none yet, and some of each; also `... screenshots money` alone."""
+    empty = {"cards-empty": "/billing/cards/", "payments-empty": "/billing/payments/"}
+    shoot(browser, stack, empty, signed_in=True)
+    page = browser.new_page()
+    sign_in(page, stack)
+    page.goto(f"{stack.url}/billing/cards/")
+    page.get_by_role("button", name="Add a card").click()
+    card_page = page.url
+    save_card(page, stack, GOOD)
+    save_card(page, stack, ALWAYS_ASKS)
+    page.get_by_role("button", name="from now on").click()
+    turn_on_auto_top_up(page, stack, threshold=70, amount=40)
+    wait_for_the_bank(page, stack)
+    shoot(browser, stack, {"cards": "/billing/cards/", "card-at-stripe": card_page}, signed_in=True)
+    page.get_by_role("link", name="Confirm it").click()
+    waiting = page.url
+    page.get_by_role("button", name="Confirm at the bank").click()
+    shoot(browser, stack, {"bank": page.url, "payment-waits": waiting}, signed_in=True)
+    page.get_by_role("button", name="It is me").click()
+    page.wait_for_url("**/billing/payments/**")
+    paid = page.url
+    page.get_by_label("Amount").fill("10")
+    page.get_by_label("Reason").fill("More than we need this month")
+    page.get_by_role("button", name="Refund").click()
+    page.wait_for_load_state()
+    shoot(browser, stack, {"payment": paid, "payments": "/billing/payments/"}, signed_in=True)
+    page.goto(f"{stack.url}/billing/cards/")
+    page.get_by_role("button", name="Turn off").click()
+    page.close()
 
 
 def take_all(browser: Browser, stack: Stack, developer: Developer) -> None:
@@ -104,7 +139,7 @@ def shoot(
         for name, path in pages.items():
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
-                page.goto(stack.url + path)
+                page.goto(path if path.startswith("http") else stack.url + path)
                 if name.startswith("job-"):
                     page.locator(".js-plotly-plot").first.wait_for(timeout=20_000)
                 page.screenshot(path=OUT / f"{name}-{theme}-{width}.png", full_page=True)
