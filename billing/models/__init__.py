@@ -1,7 +1,7 @@
 """Models of billing."""
 
 from billing.models.account import BillingAccount
-from billing.models.catalogue import Price, PriceBook, Sku
+from billing.models.catalogue import Price, PriceBook, PriceNotice, Sku
 from billing.models.invoice import Invoice, InvoiceLine
 from billing.models.ledger import (
     CreditLot,
@@ -27,6 +27,7 @@ __all__ = [
     "Posting",
     "Price",
     "PriceBook",
+    "PriceNotice",
     "RatedUsage",
     "Sku",
     "UsageCredit",
