@@ -238,6 +238,8 @@ DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", f"{SITE_NAME} <no-reply@local
 CURRENCY = "usd"
 # A run is charged no further than its engine's last sign that it runs, and these seconds more.
 METER_GRACE_SECONDS = env_int("METER_GRACE_SECONDS", 120)
+# What kept files are sold as where nothing else is said.
+STORAGE_SKU = env_str("STORAGE_SKU", "storage")
 # A price may rise no sooner than so many days after it was announced.
 PRICE_NOTICE_DAYS = env_int("PRICE_NOTICE_DAYS", 14)
 STRIPE_SECRET_KEY = env_str("STRIPE_SECRET_KEY")
