@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from billing.actions import auto_top_up, invoices, recovery, webhooks
+from billing.actions import auto_top_up, invoices, price_notices, recovery, webhooks
 from billing.actions.metering import rate_open_intervals
 from billing.actions.reconcile import reconcile
 from billing.models import ReconciliationBreak
@@ -15,6 +15,12 @@ from portal.lib import clock
 def rate_usage() -> int:
     """Post what open intervals have come to by now."""
     return rate_open_intervals(until=clock.now())
+
+
+@shared_task(name="billing.tasks.send_price_notices")
+def send_price_notices() -> int:
+    """Tell teams of announced prices for what they use."""
+    return price_notices.send_price_notices()
 
 
 @shared_task(name="billing.tasks.process_webhooks")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from billing.pages import cards, invoices, overview, payments, top_up, webhooks
+from billing.pages import cards, invoices, overview, payments, prices, top_up, webhooks
 
 urlpatterns = [
     path("billing/", overview.billing, name="billing"),
@@ -24,5 +24,6 @@ urlpatterns = [
     path("billing/cards/<str:card_id>/remove/", cards.remove_card, name="card_remove"),
     path("billing/invoices/<str:invoice_id>/", invoices.invoice, name="invoice"),
     path("billing/invoices/<str:invoice_id>/pdf/", invoices.invoice_pdf, name="invoice_pdf"),
+    path("prices/", prices.prices, name="prices"),
     path("webhooks/stripe/", webhooks.stripe_webhook, name="stripe_webhook"),
 ]

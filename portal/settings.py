@@ -176,6 +176,11 @@ CELERY_BEAT_SCHEDULE = {
     "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
     "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
     "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
+    "price-notices": {
+        "task": "billing.tasks.send_price_notices",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "drafts": {
         "task": "billing.tasks.refresh_drafts",
         "schedule": 60.0,
@@ -249,6 +254,8 @@ DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", f"{SITE_NAME} <no-reply@local
 CURRENCY = "usd"
 # A run is charged no further than its engine's last sign that it runs, and these seconds more.
 METER_GRACE_SECONDS = env_int("METER_GRACE_SECONDS", 120)
+# What kept files are sold as where nothing else is said.
+STORAGE_SKU = env_str("STORAGE_SKU", "storage")
 # A price may rise no sooner than so many days after it was announced.
 PRICE_NOTICE_DAYS = env_int("PRICE_NOTICE_DAYS", 14)
 STRIPE_SECRET_KEY = env_str("STRIPE_SECRET_KEY")

@@ -6,11 +6,13 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from billing.api.prices import PricesView
 from portal.pages import dashboard, health, home, mailbox, theme
 
 api: list[URLPattern | URLResolver] = [
     path("", include("clusters.api.urls")),
     path("billing/", include("billing.api.urls")),
+    path("prices", PricesView.as_view(), name="api_prices"),
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="api_schema"), name="api_docs"),
     re_path(r"", health.api_not_found, name="api_not_found"),

@@ -44,11 +44,12 @@ def credit_fault(account: BillingAccount, interval: UsageInterval, fault: Fault)
         period_start=period_of(now)[0],
     )
     if interval.billed_micros:
-        debt = RatedUsage.objects.filter(interval=interval).aggregate(
-            total=Sum("debt_micros", default=0)
-        )["total"]
+        slices = RatedUsage.objects.filter(interval=interval)
+        debt = slices.aggregate(total=Sum("debt_micros", default=0))["total"]
+        slices.update(debt_micros=0)
         credit.entry = give_back(
             account,
+            interval,
             EntryKind.SERVICE_CREDIT,
             key=f"service-credit:{interval.pk}",
             effective_at=now,

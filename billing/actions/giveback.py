@@ -41,7 +41,7 @@ def give_back_time(account: BillingAccount, interval: UsageInterval) -> None:
     assert interval.ended_at is not None  # noqa: S101  # the caller closed it
     month = period_of(clock.now())[0]
     cuts: dict[datetime, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    shorter, backwards = [], []
+    changed, backwards = [], []
     slices = RatedUsage.objects.filter(
         interval=interval, is_back=False, segment_end__gt=interval.ended_at
     )
@@ -50,19 +50,20 @@ def give_back_time(account: BillingAccount, interval: UsageInterval) -> None:
         amount = _cost_at(interval, piece.segment_end) - _cost_at(interval, end)
         debt = min(amount, piece.debt_micros)
         period = piece.period_start
+        piece.debt_micros -= debt
         if account.closed_until and period_of(period)[1] <= account.closed_until:
             period = max(month, account.closed_until)
-            backwards.append(_backwards(piece, period, end, amount, debt))
+            backwards.append(_backwards(piece, period, end, amount))
         else:
             piece.segment_end = end
             piece.amount_micros -= amount
-            piece.debt_micros -= debt
-            shorter.append(piece)
+        changed.append(piece)
         cuts[period] = (cuts[period][0] + amount, cuts[period][1] + debt)
     for period, (amount, debt) in sorted(cuts.items()):
         if amount:
             give_back(
                 account,
+                interval,
                 EntryKind.REVERSAL,
                 key=f"usage-back:{interval.pk}:{period:%Y-%m}",
                 effective_at=max(interval.ended_at, period),
@@ -70,7 +71,7 @@ def give_back_time(account: BillingAccount, interval: UsageInterval) -> None:
                 debt_micros=debt,
                 memo=f"{interval.resource_kind} {interval.resource_public_id} had ended before",
             )
-    update_rows(shorter, ["segment_end", "amount_micros", "debt_micros"])
+    update_rows(changed, ["segment_end", "amount_micros", "debt_micros"])
     RatedUsage.objects.bulk_create(backwards)
     interval.rated_until = interval.ended_at
     interval.billed_micros = accrued_micros(interval, until=interval.ended_at)
@@ -81,9 +82,7 @@ def _cost_at(interval: UsageInterval, at: datetime) -> int:
     return cost_of_us(interval, duration_us(interval.started_at, at))
 
 
-def _backwards(
-    piece: RatedUsage, period: datetime, end: datetime, amount: int, debt: int
-) -> RatedUsage:
+def _backwards(piece: RatedUsage, period: datetime, end: datetime, amount: int) -> RatedUsage:
     return RatedUsage(
         account_id=piece.account_id,
         interval_id=piece.interval_id,
@@ -91,13 +90,13 @@ def _backwards(
         segment_start=piece.segment_end,
         segment_end=end,
         amount_micros=-amount,
-        debt_micros=-debt,
         is_back=True,
     )
 
 
 def give_back(
     account: BillingAccount,
+    interval: UsageInterval,
     kind: EntryKind,
     *,
     key: str,
@@ -106,14 +105,17 @@ def give_back(
     debt_micros: int,
     memo: str,
 ) -> JournalEntry:
-    """Post that `amount_micros` of usage, of which `debt_micros` was charged as debt, are undone.
+    """Post that `amount_micros` of an interval, of which `debt_micros` was charged as debt, are
+    undone; the caller takes that debt off its slices.
 
-    Debt that was paid meanwhile was paid with money: it comes back as bought credit. Raises
-    ValueError where more would be given back than usage has taken.
+    What the account owes comes first, whatever it is owed for. Debt that was paid meanwhile was
+    paid with money: it comes back as bought credit. Raises ValueError where more would be given
+    back than usage has taken.
     """
-    forgiven = min(debt_micros, debt_of(account))
-    refunded = debt_micros - forgiven
-    returns = _last_used(account, amount_micros - debt_micros)
+    forgiven = min(amount_micros, debt_of(account))
+    refunded = max(0, debt_micros - forgiven)
+    returns = _last_used(account, amount_micros - forgiven - refunded)
+    _forgive_others(account, interval, forgiven - debt_micros)
     amounts: dict[AccountCode, int] = defaultdict(int)
     amounts[AccountCode.ACCOUNTS_RECEIVABLE] += forgiven
     amounts[AccountCode.CUSTOMER_CREDIT] += refunded
@@ -140,6 +142,22 @@ def give_back(
         LotConsumption(lot=lot, entry=entry, amount_micros=-part) for lot, part in returns
     )
     return entry
+
+
+def _forgive_others(account: BillingAccount, interval: UsageInterval, amount_micros: int) -> None:
+    """Debt of other intervals is forgiven for this one: theirs is what the credit now covers."""
+    if amount_micros <= 0:
+        return
+    changed = []
+    others = RatedUsage.objects.filter(account=account, debt_micros__gt=0)
+    for piece in others.exclude(interval=interval).order_by("-period_start", "-pk").iterator():
+        part = min(amount_micros, piece.debt_micros)
+        piece.debt_micros -= part
+        amount_micros -= part
+        changed.append(piece)
+        if not amount_micros:
+            break
+    update_rows(changed, ["debt_micros"])
 
 
 def _last_used(account: BillingAccount, amount_micros: int) -> list[tuple[CreditLot, int]]:

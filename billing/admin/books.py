@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWid
 from accounts.actor import Actor
 from accounts.models import User
 from billing.actions.credit import MAX_GRANT_MICROS, MAX_REASON, grant_credit
+from billing.admin_prices import price_page
 from billing.documents.words import exact, price
 from billing.models import (
     BillingAccount,
@@ -30,7 +31,6 @@ from billing.models import (
     LedgerAccount,
     Payment,
     Posting,
-    Price,
     UsageInterval,
     WebhookEvent,
 )
@@ -164,7 +164,7 @@ class BillingAccountAdmin(LookOnlyAdmin):
     )
     readonly_fields = ("balance", "held", "burn", "price_book_name", "created_at")
     inlines = (LotsOfAccount, HoldsOfAccount)
-    actions_detail: ClassVar[list[str]] = ["grant"]
+    actions_detail: ClassVar[list[str]] = ["grant", "own_prices"]
 
     @admin.display(description="Price book")
     def price_book_name(self, account: BillingAccount) -> str:
@@ -182,6 +182,16 @@ class BillingAccountAdmin(LookOnlyAdmin):
     def burn(self, account: BillingAccount) -> str:
         """Now."""
         return price(funds_of(account).burn_micros_per_hour)
+
+    @action(  # type: ignore[untyped-decorator]
+        description="Negotiate a price", url_path="own-prices", permissions=["view"]
+    )
+    def own_prices(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Set a price in the team's own book, which is made with the first."""
+        account = BillingAccount.objects.select_related("team").filter(pk=object_id).first()
+        if account is None:
+            raise Http404
+        return price_page(self, request, account)
 
     @action(  # type: ignore[untyped-decorator]
         description="Grant credit", url_path="grant-credit", permissions=["view"]
@@ -320,33 +330,6 @@ class InvoiceAdmin(LookOnlyAdmin):
     def total(self, invoice: Invoice) -> str:
         """The exact total."""
         return exact(invoice.total_micros)
-
-
-@admin.register(Price)
-class PriceAdmin(LookOnlyAdmin):
-    """The price books."""
-
-    list_display = ("sku_code", "book_name", "per_hour", "valid_during")
-    list_select_related = ("sku", "book")
-    search_fields = ("sku__code", "sku__label", "book__name")
-    ordering = ("book__name", "sku__code", "valid_during")
-    fields = ("sku_code", "book_name", "per_hour", "valid_during")
-    readonly_fields = ("sku_code", "book_name", "per_hour")
-
-    @admin.display(description="SKU")
-    def sku_code(self, found: Price) -> str:
-        """What is sold."""
-        return found.sku.code
-
-    @admin.display(description="Book")
-    def book_name(self, found: Price) -> str:
-        """For whom."""
-        return found.book.name
-
-    @admin.display(description="Price", ordering="unit_micros")
-    def per_hour(self, found: Price) -> str:
-        """Of one unit."""
-        return price(found.micros_per_hour)
 
 
 @admin.register(UsageInterval)

@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="ratedusage",
-            index=models.Index(fields=["period_start", "account"], name="rated_period"),
+            index=models.Index(fields=["account", "period_start"], name="rated_period"),
         ),
         migrations.AddIndex(
             model_name="usageinterval",
@@ -183,8 +183,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Q(
                         ("amount_micros__lte", 0),
-                        ("debt_micros__gte", models.F("amount_micros")),
-                        ("debt_micros__lte", 0),
+                        ("debt_micros", 0),
                         ("is_back", True),
                         ("segment_end__lt", models.F("segment_start")),
                     ),
@@ -247,7 +246,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="usagecredit",
-            index=models.Index(fields=["period_start", "account"], name="credit_period"),
+            index=models.Index(fields=["account", "period_start"], name="credit_period"),
         ),
         migrations.AddConstraint(
             model_name="usagecredit",

@@ -2,7 +2,7 @@
 
 from billing.models.account import BillingAccount
 from billing.models.card import AutoTopUp, CardSetup, PaymentMethod
-from billing.models.catalogue import Price, PriceBook, Sku
+from billing.models.catalogue import Price, PriceBook, PriceNotice, Sku
 from billing.models.invoice import Invoice, InvoiceLine
 from billing.models.ledger import (
     CreditLot,
@@ -36,6 +36,7 @@ __all__ = [
     "Posting",
     "Price",
     "PriceBook",
+    "PriceNotice",
     "PspTransaction",
     "RatedUsage",
     "ReconciliationBreak",

@@ -67,6 +67,8 @@ class Price(models.Model):
 
     `unit_hours` is 1 for what is sold by the hour and `HOURS_PER_MONTH` for what is sold by the
     month. Cost is `floor(unit_micros x quantity x time / unit_hours)`, over the whole time at once.
+    The database keeps it as it is: only its end may be moved nearer, never before the start of
+    what is charged by it.
     """
 
     book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="prices")
@@ -74,6 +76,9 @@ class Price(models.Model):
     unit_micros = models.BigIntegerField()
     unit_hours = models.PositiveIntegerField(default=1)
     valid_during = DateTimeRangeField()
+    # When it was announced, and why it was not announced sooner where it had to be.
+    published_at = models.DateTimeField(default=clock.now, editable=False)
+    reason = models.CharField(max_length=300, blank=True, default="")
 
     class Meta:
         constraints = [
@@ -97,3 +102,19 @@ class Price(models.Model):
     def micros_per_hour(self) -> int:
         """What one unit costs an hour, rounded up; exact where it is sold by the hour."""
         return micros_per_hour(self.unit_micros, unit_hours=self.unit_hours)
+
+
+class PriceNotice(models.Model):
+    """That a team was told of a price to come; one a price and team, for ever."""
+
+    price = models.ForeignKey(Price, on_delete=models.CASCADE, related_name="notices")
+    account = models.ForeignKey(
+        "billing.BillingAccount", on_delete=models.PROTECT, related_name="price_notices"
+    )
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["price", "account"], name="price_notice_once")
+        ]

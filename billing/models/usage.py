@@ -122,7 +122,7 @@ class RatedUsage(models.Model):
     """What of an interval was posted in one month: `[segment_start, segment_end)`, micro-units.
 
     Each tick makes the month's slice longer, the interval's true end may make it shorter; the row
-    is never taken away. `debt_micros` of the amount was covered by no credit. `period_start` is the
+    is never taken away. `debt_micros` of the amount is covered by no credit. `period_start` is the
     month it counts in: the month of the time itself, or, where that was closed already, the one
     in which it was posted. What `is_back` runs backwards: time of a closed month given back.
     """
@@ -157,13 +157,12 @@ class RatedUsage(models.Model):
                     is_back=True,
                     segment_end__lt=F("segment_start"),
                     amount_micros__lte=0,
-                    debt_micros__lte=0,
-                    debt_micros__gte=F("amount_micros"),
+                    debt_micros=0,
                 ),
                 name="rated_sign_follows_time",
             ),
         ]
-        indexes = [models.Index(fields=["period_start", "account"], name="rated_period")]
+        indexes = [models.Index(fields=["account", "period_start"], name="rated_period")]
 
 
 class UsageCredit(models.Model):
@@ -201,4 +200,4 @@ class UsageCredit(models.Model):
             ),
             models.CheckConstraint(condition=Q(microseconds__gte=0), name="credit_time"),
         ]
-        indexes = [models.Index(fields=["period_start", "account"], name="credit_period")]
+        indexes = [models.Index(fields=["account", "period_start"], name="credit_period")]

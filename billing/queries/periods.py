@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 
 
@@ -12,6 +12,11 @@ def period_of(at: datetime) -> tuple[datetime, datetime]:
     moment = at.astimezone(UTC)
     start = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return start, _next_month(start)
+
+
+def midnight_of(day: date) -> datetime:
+    """The instant a day begins, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def cuts(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Q
 
-from billing.models import BillingAccount, Price
+from billing.models import BillingAccount, Price, PriceBook, Sku
 from portal.lib.errors import NotFound
 
 
@@ -27,6 +28,53 @@ def price_for(account: BillingAccount, sku_code: str, *, at: datetime) -> Price:
     if not own_first:
         raise NotFound("There is no price for this at present.")
     return own_first[0]
+
+
+def price_in(book: PriceBook, sku_code: str, *, at: datetime) -> Price | None:
+    """What a SKU costs who pays by `book` at `at`: the book's price, else the list's."""
+    prices = Price.objects.filter(
+        Q(book=book) | Q(book__is_default=True, book__currency=book.currency),
+        sku__code=sku_code,
+        valid_during__contains=at,
+    )
+    return min(prices, key=lambda price: price.book_id != book.pk, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A SKU with its price now, None where it is not sold yet, and the changes announced."""
+
+    sku: Sku
+    now: Price | None
+    coming: tuple[Price, ...]
+
+
+def offers(account: BillingAccount | None, *, at: datetime) -> list[Offer]:
+    """What is sold at `at` and later, at the prices of `account`, else at list prices."""
+    own = account.price_book_id if account else None
+    prices = Price.objects.select_related("sku", "book").filter(
+        Q(book=own) | Q(book__is_default=True),
+        Q(valid_during__endswith__gt=at) | Q(valid_during__upper_inf=True),
+    )
+    by_sku: dict[int, list[Price]] = defaultdict(list)
+    for price in prices:
+        by_sku[price.sku_id].append(price)
+    found = [_offer(rows, own, at) for rows in by_sku.values()]
+    return sorted(found, key=lambda offer: (offer.sku.meter, offer.sku.label, offer.sku.pk))
+
+
+def _offer(rows: list[Price], own: int | None, at: datetime) -> Offer:
+    """Of its own book where that says anything of the SKU, else of the list."""
+    ours = [price for price in rows if price.book_id == own] or rows
+    ours.sort(key=lambda price: price.valid_during.lower or at)
+    now = next((price for price in ours if (price.valid_during.lower or at) <= at), None)
+    coming, last = [], now
+    for price in ours:
+        is_later = price is not now
+        if is_later and (last is None or price.unit_micros != last.unit_micros):
+            coming.append(price)
+        last = price
+    return Offer(ours[0].sku, now, tuple(coming))
 
 
 def prices_at(

@@ -82,7 +82,7 @@ def settings_of(pool: Pool) -> PoolSettings:
 def _add(actor: Actor, slug: str, settings: PoolSettings) -> Pool:
     pool = Pool.objects.create(slug=slug, sku_code=slug, is_open=False, **settings.columns())
     try:
-        add_sku(actor, slug, label=pool.name, micros_per_hour=settings.micros_per_hour)
+        add_sku(actor, slug, label=pool.name, unit_micros=settings.micros_per_hour)
     except Conflict as error:
         raise InvalidInput.of(slug=error.message) from error
     audit.record(
@@ -106,7 +106,15 @@ def _change(actor: Actor, pool: Pool, settings: PoolSettings) -> tuple[Pool, boo
         pool.is_open = False
     pool.save(update_fields=[*after, "is_open"])
     Sku.objects.filter(code=pool.sku_code).update(label=pool.name)
-    set_list_price(actor, pool.sku_code, micros_per_hour=settings.micros_per_hour)
+    try:
+        set_list_price(
+            actor,
+            pool.sku_code,
+            unit_micros=settings.micros_per_hour,
+            reason=actor.reason,
+        )
+    except InvalidInput as error:
+        raise InvalidInput.of(price=error.message) from error
     if changed:
         audit.record(actor, "pool.changed", team=None, object_id=pool.public_id, **changed)
     return pool, opens

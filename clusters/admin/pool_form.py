@@ -76,7 +76,7 @@ class PoolForm(forms.Form):
     gpu_model = _text("GPU model", "Such as NVIDIA A100-SXM4-80GB.", max_length=MAX_NAME)
     price = _decimal(
         "Price per GPU and hour, in dollars",
-        "Runs that were launched before a change keep the price they had.",
+        "What runs when it changes keeps the price it has. Raises are best announced: see Prices.",
         places=6,
     )
     backend = forms.ChoiceField(

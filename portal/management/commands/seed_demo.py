@@ -24,7 +24,9 @@ from accounts.actor import Actor
 from accounts.models import User
 from billing.actions.accounts import ensure_account
 from billing.actions.credit import grant_credit
+from billing.choices import Meter
 from billing.models import Price, PriceBook, Sku
+from billing.models.catalogue import HOURS_PER_MONTH
 from clusters.actions.pools import refresh_inventory
 from clusters.backends.registry import backend
 from clusters.models import Pool
@@ -34,6 +36,7 @@ OWNER = "owner@demo.localhost"
 STAFF = "staff@demo.localhost"
 DEMO_CREDIT_MICROS = 50 * MICROS
 A100_MICROS_PER_HOUR = 2_100_000  # the operator's own price; about what the market asks in 2026
+STORAGE_MICROS_PER_MONTH = 70_000  # a GiB, as network storage is commonly sold
 SKU = "a100-local"
 
 
@@ -56,7 +59,7 @@ class Command(BaseCommand):
 
 
 def seed_prices(pool: Pool) -> None:
-    """The default book with the price of one A100 of this machine."""
+    """The default book with the price of one A100 of this machine and of a GiB kept a month."""
     book, _ = PriceBook.objects.get_or_create(
         name="List", defaults={"is_default": True, "currency": settings.CURRENCY}
     )
@@ -64,13 +67,22 @@ def seed_prices(pool: Pool) -> None:
     sku, _ = Sku.objects.update_or_create(
         code=SKU, defaults={"label": f"{pool.name}, this machine", "unit": "GPU-hour"}
     )
-    if not Price.objects.filter(book=book, sku=sku).exists():
-        Price.objects.create(
-            book=book,
-            sku=sku,
-            unit_micros=A100_MICROS_PER_HOUR,
-            valid_during=(datetime(2020, 1, 1, tzinfo=UTC), None),
-        )
+    storage, _ = Sku.objects.get_or_create(
+        code=settings.STORAGE_SKU,
+        defaults={"label": "Storage", "meter": Meter.STORAGE, "unit": "GiB-month"},
+    )
+    for sold, micros, hours in (
+        (sku, A100_MICROS_PER_HOUR, 1),
+        (storage, STORAGE_MICROS_PER_MONTH, HOURS_PER_MONTH),
+    ):
+        if not Price.objects.filter(book=book, sku=sold).exists():
+            Price.objects.create(
+                book=book,
+                sku=sold,
+                unit_micros=micros,
+                unit_hours=hours,
+                valid_during=(datetime(2020, 1, 1, tzinfo=UTC), None),
+            )
 
 
 def seed_pool() -> Pool:

@@ -73,7 +73,7 @@ def test_an_error_of_its_own_is_charged(actor: Actor, engine: Engine) -> None:
 
 def test_what_runs_keeps_its_price_when_the_list_changes(actor: Actor, engine: Engine) -> None:
     job = run(actor, engine)
-    set_list_price(SYSTEM, "a100-test", micros_per_hour=9_000_000)
+    set_list_price(SYSTEM, "a100-test", unit_micros=9_000_000, reason="tests")
     later = clock.now() + timedelta(hours=1)
     with clock.use(lambda: later):
         tick()
@@ -85,7 +85,7 @@ def test_an_attempt_has_the_price_of_its_start_not_of_its_launch(
     actor: Actor, engine: Engine
 ) -> None:
     job = launch(actor, REQUEST)
-    set_list_price(SYSTEM, "a100-test", micros_per_hour=1_000_000)
+    set_list_price(SYSTEM, "a100-test", unit_micros=1_000_000)
     drive_pool(engine.pool.pk)
     interval = UsageInterval.objects.select_related("price").get(resource_id=job.pk)
     assert interval.price.unit_micros == 1_000_000
@@ -95,7 +95,7 @@ def test_an_attempt_has_the_price_of_its_start_not_of_its_launch(
 
 def test_a_retry_has_the_price_of_its_own_start(actor: Actor, engine: Engine) -> None:
     job = run(actor, engine)
-    set_list_price(SYSTEM, "a100-test", micros_per_hour=3_000_000)
+    set_list_price(SYSTEM, "a100-test", unit_micros=3_000_000, reason="tests")
     engine.backend.end(name_of(job), EndReason.NODE_LOST)
     tick()
     tick()
