@@ -125,9 +125,18 @@ def cost_of(resource_kind: str, resource_ids: Collection[int]) -> dict[int, int]
     costs = dict.fromkeys(resource_ids, 0)
     for interval in _intervals(resource_kind, resource_ids):
         costs[interval.resource_id] += accrued_micros(interval, until=now)
-    for credit in _credits(resource_kind, resource_ids):
-        costs[credit.interval.resource_id] -= credit.amount_micros
+        if hasattr(interval, "usage_credit"):
+            costs[interval.resource_id] -= interval.usage_credit.amount_micros
     return costs
+
+
+def burn_of(resource_kind: str, resource_ids: Collection[int]) -> dict[int, int]:
+    """Micro-units per hour that what runs costs now; without those that cost nothing now."""
+    now = clock.now()
+    burns: dict[int, int] = defaultdict(int)
+    for interval in _intervals(resource_kind, resource_ids).filter(ended_at__isnull=True):
+        burns[interval.resource_id] += burn_micros_per_hour(interval, at=now)
+    return burns
 
 
 def billed_us_of(resource_kind: str, resource_ids: Collection[int]) -> dict[int, int]:
@@ -136,15 +145,15 @@ def billed_us_of(resource_kind: str, resource_ids: Collection[int]) -> dict[int,
     times = dict.fromkeys(resource_ids, 0)
     for interval in _intervals(resource_kind, resource_ids):
         times[interval.resource_id] += used_us(interval, until=now)
-    for credit in _credits(resource_kind, resource_ids):
-        times[credit.interval.resource_id] -= credit.microseconds
+        if hasattr(interval, "usage_credit"):
+            times[interval.resource_id] -= interval.usage_credit.microseconds
     return times
 
 
 def intervals_of(resource_kind: str, resource_id: int) -> list[Part]:
     """The intervals of one resource, oldest first: why it costs what it costs."""
     now = clock.now()
-    found = _intervals(resource_kind, [resource_id]).select_related("price", "sku", "usage_credit")
+    found = _intervals(resource_kind, [resource_id]).select_related("sku")
     return [_part(interval, start=None, end=now) for interval in found.order_by("started_at")]
 
 
@@ -217,12 +226,6 @@ def _credit_of(interval: UsageInterval, *, start: datetime | None, end: datetime
     return Credit(found.words, found.microseconds, found.amount_micros, found.created_at)
 
 
-def _credits(resource_kind: str, resource_ids: Collection[int]) -> QuerySet[UsageCredit]:
-    return UsageCredit.objects.filter(
-        interval__resource_kind=resource_kind, interval__resource_id__in=resource_ids
-    ).select_related("interval")
-
-
 def spent_micros(account: BillingAccount, *, at: datetime) -> int:
     """What the month of `at` has come to by `at`, posted or not, less what was given back in it."""
     start, _ = period_of(at)
@@ -243,4 +246,4 @@ def _sum(rows: QuerySet[RatedUsage] | QuerySet[UsageCredit]) -> int:
 def _intervals(resource_kind: str, resource_ids: Collection[int]) -> QuerySet[UsageInterval]:
     return UsageInterval.objects.filter(
         resource_kind=resource_kind, resource_id__in=resource_ids
-    ).select_related("price")
+    ).select_related("price", "usage_credit")

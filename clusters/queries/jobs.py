@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from billing.queries.usage import Part, cost_of, intervals_of
+from billing.queries.usage import Part, burn_of, cost_of, intervals_of
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import ENDINGS, WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
 from clusters.models import Attempt, Gpu, Workload, WorkloadEvent
@@ -29,7 +29,6 @@ from portal.lib import clock
 from portal.lib.money import cost_micros
 
 FINAL = frozenset(WORKLOAD_TRANSITIONS.final())
-CHARGING = frozenset({WorkloadStatus.RUNNING, WorkloadStatus.STOPPING})
 # What a filter of the list means: a word for people may stand for several statuses.
 FILTERS: dict[str, tuple[WorkloadStatus, ...]] = {
     "active": (
@@ -102,8 +101,9 @@ class JobRow:
 
 
 def rows_of(jobs: Sequence[Workload]) -> list[JobRow]:
-    """The lines of `jobs`, in at most five queries."""
-    costs = cost_of(RESOURCE_KIND, [job.pk for job in jobs])
+    """The lines of `jobs`, in at most six queries."""
+    keys = [job.pk for job in jobs]
+    costs, burns = cost_of(RESOURCE_KIND, keys), burn_of(RESOURCE_KIND, keys)
     positions = queue_positions(jobs)
     latest = latest_by_job(jobs)
     unseen = unseen_of((job, latest[job.pk]) for job in jobs if job.pk in latest)
@@ -114,7 +114,7 @@ def rows_of(jobs: Sequence[Workload]) -> list[JobRow]:
             job=job,
             reason=reason_words(job),
             cost_micros=costs[job.pk],
-            rate_micros=rate_of(job) if is_charging(job) else 0,
+            rate_micros=burns.get(job.pk, 0),
             duration=times.get(job.pk),
             position=positions.get(job.pk),
             attempt=latest[job.pk].number if job.pk in latest else 0,
@@ -141,17 +141,12 @@ def rate_of(job: Workload) -> int:
     return job.price.micros_per_hour * job.gpus
 
 
-def is_charging(job: Workload) -> bool:
-    """Whether its time costs money now: a retry that waits has begun before, and costs nothing."""
-    return job.started_at is not None and job.status in CHARGING
-
-
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a job came to at `at`, in micro-units.
 
     `closed_micros` is of what has ended; what runs adds `floor(price x gpus x time)` since
-    `running_since`, which is None where nothing runs.
+    `running_since`, which is None where nothing runs, or may be charged no further.
     """
 
     at: datetime
@@ -165,7 +160,7 @@ def cost_now(job: Workload) -> Cost:
     """The cost of `job` and the intervals it is made of."""
     parts = tuple(intervals_of(RESOURCE_KIND, job.pk))
     closed = sum(part.net_micros for part in parts if part.ended_at is not None)
-    running = [part for part in parts if part.ended_at is None]
+    running = [part for part in parts if part.burn_micros_per_hour]
     return Cost(
         at=clock.now(),
         total_micros=sum(part.net_micros for part in parts),

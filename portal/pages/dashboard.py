@@ -16,7 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 from accounts.pages.base import PortalRequest, signed_in
 from billing.models import CreditLot
 from billing.pages.facts import facts_of as facts_of_funds
-from billing.queries.usage import cost_of, spent_micros
+from billing.queries.usage import burn_of, cost_of, spent_micros
 from clusters.access import jobs_of
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.choices import WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
@@ -29,7 +29,6 @@ from portal.templatetags.portal_format import money
 
 RECENT = 8
 LIVE_SHOWN = 50
-TICKING = (WorkloadStatus.RUNNING, WorkloadStatus.STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,8 @@ def _context(facts: FrameFacts) -> dict[str, Any]:
     costs = cost_of(RESOURCE_KIND, [job.pk for job in [*live, *ended]])
     positions = queue_positions(live)
     ran = ran_by_job([*live, *ended], at=clock.now())
-    rows = [_row(job, costs, positions, ran) for job in live]
+    burns = burn_of(RESOURCE_KIND, [job.pk for job in live])
+    rows = [_row(job, costs, positions, ran, burns.get(job.pk, 0)) for job in live]
     queued = [row for row in rows if row.job.status == WorkloadStatus.QUEUED]
     return {
         "facts": _money_facts(facts),
@@ -93,13 +93,13 @@ def _row(
     costs: dict[int, int],
     positions: dict[int, int],
     ran: dict[int, timedelta],
+    rate_micros: int = 0,
 ) -> Row:
-    ticks = job.status in TICKING and job.started_at is not None
     return Row(
         job=job,
         reason=job.detail or Reason(job.reason).label,
         cost_micros=costs.get(job.pk, 0),
-        rate_micros=job.price.micros_per_hour * job.gpus if ticks else 0,
+        rate_micros=rate_micros,
         running_for=ran.get(job.pk),
         position=positions.get(job.pk),
     )
