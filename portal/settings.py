@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from celery.schedules import crontab
 from django.templatetags.static import static
 
 from portal.lib.env import env_bool, env_int, env_list, env_path, env_str
+from portal.schedule import SCHEDULE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -169,44 +169,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "socket_timeout": 5}
 
-# Beat only sweeps: losing or doubling any of these changes nothing. `expires` keeps a worker
-# that was away from finding a pile of them.
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "clusters.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
-    "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
-    "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
-    "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
-    "price-notices": {
-        "task": "billing.tasks.send_price_notices",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
-    "drafts": {
-        "task": "billing.tasks.refresh_drafts",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "webhooks": {
-        "task": "billing.tasks.process_webhooks",
-        "schedule": 15.0,
-        "options": {"expires": 15},
-    },
-    "recovery": {
-        "task": "billing.tasks.recover_payments",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "auto-top-up": {
-        "task": "billing.tasks.top_up_automatically",
-        "schedule": 20.0,
-        "options": {"expires": 20},
-    },
-    "reconcile": {
-        "task": "billing.tasks.reconcile",
-        "schedule": crontab(hour=3, minute=20),
-        "options": {"expires": 3600},
-    },
-}
+CELERY_BEAT_SCHEDULE = SCHEDULE
 
 # --- People --------------------------------------------------------------------------------------
 

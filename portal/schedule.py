@@ -1,0 +1,48 @@
+"""What is done again and again.
+
+Beat only sweeps: losing or doubling any of these changes nothing. `expires` keeps a worker that was
+away from finding a pile of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.schedules import crontab
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "sweep": {"task": "clusters.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
+    "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
+    "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
+    "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
+    "price-notices": {
+        "task": "billing.tasks.send_price_notices",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "drafts": {
+        "task": "billing.tasks.refresh_drafts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "webhooks": {
+        "task": "billing.tasks.process_webhooks",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "recovery": {
+        "task": "billing.tasks.recover_payments",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "auto-top-up": {
+        "task": "billing.tasks.top_up_automatically",
+        "schedule": 20.0,
+        "options": {"expires": 20},
+    },
+    "reconcile": {
+        "task": "billing.tasks.reconcile",
+        "schedule": crontab(hour=3, minute=20),
+        "options": {"expires": 3600},
+    },
+}
