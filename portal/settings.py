@@ -175,11 +175,7 @@ CELERY_BEAT_SCHEDULE = {
     "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
     "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
     "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
-    "price-notices": {
-        "task": "billing.tasks.send_price_notices",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
+    "price-notices": {"task": "billing.tasks.send_price_notices", "schedule": 300.0},
     "drafts": {
         "task": "billing.tasks.refresh_drafts",
         "schedule": 60.0,
