@@ -195,7 +195,7 @@ def rate_open_intervals(*, until: datetime) -> int:
         try:
             posted += rate_accounts(accounts[first : first + TOGETHER], until=until)
         except Exception:
-            logger.exception("%d accounts could not be rated together", TOGETHER)
+            logger.exception("some accounts could not be rated together")
             posted += _rate_alone(accounts[first : first + TOGETHER], until, failures)
     if failures:
         raise ExceptionGroup("some accounts were not rated", failures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import BigIntegerField, F, Value
 
 from accounts.access import require_owner
 from accounts.actions import audit
@@ -149,7 +149,7 @@ def tax_share(payment: Payment, net_micros: int) -> int:
 
 
 def _new(payment: Payment, *, net: int, tax: int, reason: str, stripe_id: str = "") -> Refund:
-    Payment.objects.filter(pk=payment.pk).update(refunded_micros=F("refunded_micros") + net + tax)
+    _note_refunded(payment, net + tax)
     return Refund.objects.create(
         payment=payment,
         amount_micros=net + tax,
@@ -248,9 +248,13 @@ def _put_back(account: BillingAccount, refund: Refund, *, was_paid_out: bool) ->
         ],
     )
     open_lot(account, entry, kind=LotKind.PURCHASED, amount_micros=rest, payment=refund.payment)
-    Payment.objects.filter(pk=refund.payment_id).update(
-        refunded_micros=F("refunded_micros") - refund.amount_micros
-    )
+    _note_refunded(refund.payment, -refund.amount_micros)
+
+
+def _note_refunded(payment: Payment, micros: int) -> None:
+    """Bring along what has gone back of a payment: the database keeps it within what was paid."""
+    change = Value(micros, BigIntegerField())  # untyped, it is sent as a number of four bytes
+    Payment.objects.filter(pk=payment.pk).update(refunded_micros=F("refunded_micros") + change)
 
 
 def _post(refund: Refund, step: str, kind: EntryKind, postings: list[PostingDraft]) -> JournalEntry:

@@ -37,16 +37,15 @@ DELETE FROM billing_ratedusage;
 """
 
 BRING_BACK = """
+ALTER TABLE billing_ratedusage ENABLE TRIGGER USER;
+-- Ticks change rows where they lie: each page has room for the new version of what is on it.
+ALTER TABLE billing_usageinterval SET (fillfactor = 50);
+ALTER TABLE billing_ratedusage SET (fillfactor = 50);
+
 INSERT INTO billing_ratedusage (account_id, interval_id, period_start, segment_start, segment_end,
     amount_micros, debt_micros, is_back)
 SELECT account_id, interval_id, period_start, segment_start, greatest(segment_start, segment_end),
     amount_micros, least(amount_micros, greatest(0, debt_micros)), false FROM kept_slices;
-
-ALTER TABLE billing_ratedusage ENABLE TRIGGER USER;
-
--- Ticks change rows where they lie: each page has room for the new version of what is on it.
-ALTER TABLE billing_usageinterval SET (fillfactor = 50);
-ALTER TABLE billing_ratedusage SET (fillfactor = 50);
 """
 
 

@@ -216,3 +216,16 @@ def test_eight_at_once_refund_no_more_than_there_is(
     assert sorted(done) == ["refused"] * 6 + [RefundStatus.SUCCEEDED] * 2
     assert clearing() == 5 * MICROS
     assert_books(account)
+
+
+def test_amount_beyond_four_bytes_goes_back(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    box.pay(start_top_up(actor, amount_cents=4_999_99))
+    payment = settle_session(Payment.objects.get().checkout_session_id or "")
+    assert funds_of(account).balance_micros == 5_049_990_000
+    refund_payment(actor, payment)
+    payment.refresh_from_db()
+    assert payment.refunded_micros == 4_999_990_000
+    assert clearing() == 0
+    assert_books(account)
