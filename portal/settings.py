@@ -169,29 +169,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "socket_timeout": 5}
 
-<<<<<<< HEAD
 CELERY_BEAT_SCHEDULE = SCHEDULE
-=======
-# Beat only sweeps: losing or doubling any of these changes nothing. `expires` keeps a worker
-# that was away from finding a pile of them.
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "clusters.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
-    "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
-    "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
-    "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
-    "price-notices": {"task": "billing.tasks.send_price_notices", "schedule": 300.0},
-    "drafts": {
-        "task": "billing.tasks.refresh_drafts",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "webhooks": {
-        "task": "billing.tasks.process_webhooks",
-        "schedule": 15.0,
-        "options": {"expires": 15},
-    },
-}
->>>>>>> d1c87ce5a2f3ae9581c3820f9811b027f45a245a
 
 # --- People --------------------------------------------------------------------------------------
 
