@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from stripe.params import CustomerCreateParams
+
 from billing.gateways.client import Refused, asking, client
 from billing.gateways.facts import CardFacts, card_facts
 
 
-def create_customer(*, account_id: int, idempotency_key: str) -> str:
+def create_customer(*, account_id: int, email: str, idempotency_key: str) -> str:
     """A customer for a billing account; the same key gives the same one. Returns its id."""
+    params: CustomerCreateParams = {"metadata": {"billing_account": str(account_id)}}
+    if email:
+        params["email"] = email
     with asking("Creating a customer"):
-        customer = client().v1.customers.create(
-            {"metadata": {"billing_account": str(account_id)}},
-            {"idempotency_key": idempotency_key},
-        )
+        customer = client().v1.customers.create(params, {"idempotency_key": idempotency_key})
     return customer.id
 
 

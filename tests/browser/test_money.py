@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.money import (
     ALWAYS_ASKS,
@@ -18,7 +19,15 @@ from tests.browser.money import (
 from tests.browser.screenshots import sign_in
 from tests.stacks.portal import Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A browser nobody has used yet."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()
 
 
 def test_card_is_saved_charged_by_itself_confirmed_and_refunded(page: Page, stack: Stack) -> None:
