@@ -6,7 +6,14 @@ from accounts.access import team_of
 from accounts.actor import Actor
 from billing.actions.accounts import ensure_account
 from billing.choices import CardStatus
-from billing.models import BillingAccount, CardSetup, Invoice, Payment, PaymentMethod
+from billing.models import (
+    BillingAccount,
+    CardSetup,
+    CreditNote,
+    Invoice,
+    Payment,
+    PaymentMethod,
+)
 from portal.lib.errors import NotFound
 
 
@@ -50,6 +57,18 @@ def invoice_for(actor: Actor, invoice_id: str) -> Invoice:
     )
     if found is None:
         raise NotFound("There is no such invoice.")
+    return found
+
+
+def credit_note_for(actor: Actor, note_id: str) -> CreditNote:
+    """A credit note of the actor's team. Raises NotFound."""
+    found = (
+        CreditNote.objects.select_related("invoice")
+        .filter(invoice__account=account_of(actor), public_id=_clean(note_id))
+        .first()
+    )
+    if found is None:
+        raise NotFound("There is no such credit note.")
     return found
 
 

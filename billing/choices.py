@@ -82,9 +82,8 @@ class InvoiceStatus(TextChoices):
     """A draft follows usage; what a final invoice says never changes."""
 
     DRAFT = "draft", "Draft"
-    FINAL = "final", "Final"
+    FINAL = "final", "Open"
     PAID = "paid", "Paid"
-    VOID = "void", "Void"
     UNCOLLECTIBLE = "uncollectible", "Given up"
 
 
@@ -213,9 +212,17 @@ class LineKind(TextChoices):
 
     USAGE = "usage", "Usage of the month"
     ADJUSTMENT = "adjustment", "Correction of an earlier month"
-    ROUNDING = "rounding", "Rounding carried on"
+    SERVICE = "service", "Credit for a fault of ours"
+    ROUNDING = "rounding", "Rounding to the cent"
     CREDIT = "credit", "Prepaid credit"
     PAYMENT = "payment", "Payment"
+
+
+class FileKind(TextChoices):
+    """The forms in which a document is handed out."""
+
+    PDF = "pdf", "PDF"
+    CSV = "csv", "CSV"
 
 
 class Meter(TextChoices):
@@ -223,3 +230,7 @@ class Meter(TextChoices):
 
     GPU = "gpu", "GPUs"
     STORAGE = "storage", "Storage"
+
+
+# What takes credit out of lots for usage, and what puts it back.
+USAGE_KINDS = (EntryKind.USAGE, EntryKind.REVERSAL, EntryKind.SERVICE_CREDIT)

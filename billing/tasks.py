@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from billing.actions import auto_top_up, invoices, price_notices, recovery, webhooks
+from billing.actions import (
+    auto_top_up,
+    collecting,
+    month_close,
+    price_notices,
+    receipts,
+    recovery,
+    webhooks,
+)
 from billing.actions.metering import rate_open_intervals
 from billing.actions.reconcile import reconcile
 from billing.models import ReconciliationBreak
@@ -29,10 +37,22 @@ def process_webhooks() -> int:
     return webhooks.process_pending()
 
 
-@shared_task(name="billing.tasks.refresh_drafts")
-def refresh_drafts() -> int:
-    """Bring this month's draft invoices up to what is posted."""
-    return invoices.refresh_drafts(at=clock.now())
+@shared_task(name="billing.tasks.close_months")
+def close_months() -> int:
+    """Write the invoices of months that are over."""
+    return month_close.close_due_months()
+
+
+@shared_task(name="billing.tasks.document_payments")
+def document_payments() -> int:
+    """Write the documents of payments and refunds."""
+    return receipts.document_payments()
+
+
+@shared_task(name="billing.tasks.collect_invoices")
+def collect_invoices() -> int:
+    """Note which invoices are paid and charge cards for the others."""
+    return collecting.collect()
 
 
 @shared_task(name="billing.tasks.recover_payments")

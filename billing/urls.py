@@ -22,8 +22,12 @@ urlpatterns = [
     path("billing/cards/auto-top-up/off/", cards.auto_top_up_off, name="auto_top_up_off"),
     path("billing/cards/<str:card_id>/default/", cards.default_card, name="card_default"),
     path("billing/cards/<str:card_id>/remove/", cards.remove_card, name="card_remove"),
+    path("billing/invoices/", invoices.invoices, name="invoices"),
     path("billing/invoices/<str:invoice_id>/", invoices.invoice, name="invoice"),
-    path("billing/invoices/<str:invoice_id>/pdf/", invoices.invoice_pdf, name="invoice_pdf"),
+    path("billing/invoices/<str:invoice_id>/pdf/", invoices.pdf, name="invoice_pdf"),
+    path("billing/invoices/<str:invoice_id>/csv/", invoices.lines_csv, name="invoice_csv"),
+    path("billing/credit-notes/<str:note_id>/", invoices.credit_note, name="credit_note"),
+    path("billing/credit-notes/<str:note_id>/pdf/", invoices.note_pdf, name="credit_note_pdf"),
     path("prices/", prices.prices, name="prices"),
     path("webhooks/stripe/", webhooks.stripe_webhook, name="stripe_webhook"),
 ]

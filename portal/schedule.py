@@ -20,10 +20,20 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
-    "drafts": {
-        "task": "billing.tasks.refresh_drafts",
+    "months": {
+        "task": "billing.tasks.close_months",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
+    "receipts": {
+        "task": "billing.tasks.document_payments",
         "schedule": 60.0,
         "options": {"expires": 60},
+    },
+    "collect": {
+        "task": "billing.tasks.collect_invoices",
+        "schedule": 600.0,
+        "options": {"expires": 600},
     },
     "webhooks": {
         "task": "billing.tasks.process_webhooks",

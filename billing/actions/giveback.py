@@ -14,7 +14,7 @@ from django.db.models import F, Sum
 
 from billing.actions.ledger import PostingDraft, post_entry
 from billing.actions.lots import code_of, debt_of, in_order, open_lot
-from billing.choices import AccountCode, EntryKind, LotKind
+from billing.choices import USAGE_KINDS, AccountCode, EntryKind, LotKind
 from billing.models import (
     BillingAccount,
     CreditLot,
@@ -28,9 +28,6 @@ from billing.queries.periods import period_of
 from portal.lib import clock
 from portal.lib.money import duration_us
 from portal.lib.rows import update_rows
-
-# What takes credit out of lots for usage, and what puts it back.
-USAGE_KINDS = (EntryKind.USAGE, EntryKind.REVERSAL, EntryKind.SERVICE_CREDIT)
 
 
 def give_back_time(account: BillingAccount, interval: UsageInterval) -> None:

@@ -186,8 +186,13 @@ def _locked_accounts(lines: Sequence[Line]) -> dict[Line, LedgerAccount]:
     missing = [line for line in lines if line not in found]
     if not missing:
         return found
-    for code, account_id, currency in missing:
-        LedgerAccount.objects.get_or_create(code=code, account_id=account_id, currency=currency)
+    LedgerAccount.objects.bulk_create(
+        [
+            LedgerAccount(code=code, account_id=account_id, currency=currency)
+            for code, account_id, currency in missing
+        ],
+        ignore_conflicts=True,
+    )
     return _lock(lines)
 
 

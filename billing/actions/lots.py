@@ -83,16 +83,23 @@ def usage_postings(
     account: BillingAccount, shares: Sequence[Share], uncovered_micros: int
 ) -> tuple[PostingDraft, ...]:
     """Credit, and debt for what no credit covers, against revenue."""
+    legs = taking_postings(account, shares, uncovered_micros)
+    taken = sum(leg.amount_micros for leg in legs)
+    return (*legs, PostingDraft(AccountCode.REVENUE_USAGE, -taken, account.currency))
+
+
+def taking_postings(
+    account: BillingAccount, shares: Sequence[Share], uncovered_micros: int
+) -> tuple[PostingDraft, ...]:
+    """The team's side: credit, and debt for what no credit covers."""
     debits: dict[AccountCode, int] = defaultdict(int)
     for share in shares:
         debits[code_of(share.lot.kind)] += share.amount_micros
     if uncovered_micros:
         debits[AccountCode.ACCOUNTS_RECEIVABLE] += uncovered_micros
-    legs = [
+    return tuple(
         PostingDraft(code, amount, account.currency, account.pk) for code, amount in debits.items()
-    ]
-    revenue = PostingDraft(AccountCode.REVENUE_USAGE, -sum(debits.values()), account.currency)
-    return (*legs, revenue)
+    )
 
 
 def save_consumption(taken: Sequence[tuple[JournalEntry, Sequence[Share]]]) -> None:

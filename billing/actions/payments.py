@@ -10,6 +10,7 @@ from billing.actions.accounts import lock_account
 from billing.actions.auto_pause import pause_after
 from billing.actions.ledger import PostingDraft, post_entry
 from billing.actions.lots import incoming_postings, open_lot
+from billing.actions.paid_invoices import mark_paid
 from billing.choices import AccountCode, EntryKind, LotKind, PaymentPurpose, PaymentStatus
 from billing.gateways.checkout import fetch_payment_session
 from billing.gateways.facts import PaymentFacts
@@ -177,6 +178,8 @@ def _credit(account: BillingAccount, payment: Payment, facts: PaymentFacts) -> N
     )
     payment.entry = entry
     open_lot(account, entry, kind=LotKind.PURCHASED, amount_micros=rest, payment=payment)
+    if rest < payment.net_micros:
+        mark_paid([account.pk])
 
 
 def _tax(payment: Payment) -> list[PostingDraft]:

@@ -137,7 +137,8 @@ class LinesOfInvoice(LookOnlyInline):
 
     def run(self, line: InvoiceLine) -> str:
         """What was used."""
-        return f"{line.interval.resource_label} ({line.interval.resource_public_id})"
+        run = f" ({line.interval.resource_public_id})" if line.interval else ""
+        return line.label + run
 
     def amount(self, line: InvoiceLine) -> str:
         """What it came to."""
@@ -313,12 +314,27 @@ class PaymentAdmin(LookOnlyAdmin):
 class InvoiceAdmin(LookOnlyAdmin):
     """Invoices."""
 
-    list_display = ("public_id", "team", "period_start", "status", "total")
+    list_display = ("reference", "team", "kind", "period_start", "status", "issued_at", "total")
+    list_display_links = ("reference", "team")
     list_select_related = ("account__team",)
-    list_filter = ("status",)
-    search_fields = ("public_id", "account__team__name")
-    ordering = ("-period_start", "-pk")
-    fields = ("public_id", "team", "status", "period_start", "period_end", "total", "updated_at")
+    list_filter = ("status", "kind")
+    search_fields = ("public_id", "reference", "account__team__name")
+    ordering = ("-pk",)
+    fields = (
+        "reference",
+        "public_id",
+        "team",
+        "kind",
+        "status",
+        "period_start",
+        "period_end",
+        "issued_at",
+        "due_at",
+        "paid_at",
+        "total",
+        "seller",
+        "buyer",
+    )
     readonly_fields = ("public_id", "team", "total")
     inlines = (LinesOfInvoice,)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 from billing.models.catalogue import HOURS_PER_MONTH
-from portal.lib.money import MICROS, format_money
+from portal.lib.money import MICROS, MICROSECONDS_PER_HOUR, format_money
 
 
 def exact(micros: int) -> str:
@@ -43,3 +44,26 @@ def spell_time(microseconds: int) -> str:
 def exact_seconds(microseconds: int) -> str:
     """`1,234.5`: to the microsecond, without trailing zeros."""
     return f"{(Decimal(microseconds) / MICROS).normalize():,f}"
+
+
+def hours(microseconds: int) -> str:
+    """`1.234567`: hours to the sixth place, half up; for reading, not for multiplying."""
+    value = Decimal(microseconds) / MICROSECONDS_PER_HOUR
+    return f"{value:,.6f}".rstrip("0").rstrip(".")
+
+
+def percent(ppm: int | None) -> str:
+    """`63.4 %`, or nothing where it is not known."""
+    return "" if ppm is None else f"{ppm / 10_000:.1f} %"
+
+
+def fraction(micros: Fraction) -> str:
+    """`-$0.0000003`: less than a micro-unit, to a tenth of it and more where that says nothing."""
+    if micros == 0:
+        return "$0"
+    places, value = 7, micros / MICROS
+    while places < 12 and abs(value) * 10**places < 1:
+        places += 1
+    digits = round(abs(value) * 10**places)
+    text = f"${digits // 10**places}.{digits % 10**places:0{places}d}"
+    return f"-{text}" if micros < 0 else text

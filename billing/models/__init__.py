@@ -3,7 +3,15 @@
 from billing.models.account import BillingAccount
 from billing.models.card import AutoTopUp, CardSetup, PaymentMethod
 from billing.models.catalogue import Price, PriceBook, PriceNotice, Sku
-from billing.models.invoice import Invoice, InvoiceLine
+from billing.models.invoice import (
+    CreditNote,
+    CreditNoteLine,
+    DocumentFile,
+    Invoice,
+    InvoiceLine,
+    InvoiceSeries,
+    InvoiceTax,
+)
 from billing.models.ledger import (
     CreditLot,
     Hold,
@@ -24,10 +32,15 @@ __all__ = [
     "BillingProfile",
     "CardSetup",
     "CreditLot",
+    "CreditNote",
+    "CreditNoteLine",
     "Dispute",
+    "DocumentFile",
     "Hold",
     "Invoice",
     "InvoiceLine",
+    "InvoiceSeries",
+    "InvoiceTax",
     "JournalEntry",
     "LedgerAccount",
     "LotConsumption",

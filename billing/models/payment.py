@@ -91,7 +91,7 @@ class Payment(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["invoice"],
-                condition=Q(status__in=[*IN_FLIGHT, PaymentStatus.SUCCEEDED]),
+                condition=Q(status__in=IN_FLIGHT),
                 name="payment_one_per_invoice",
             ),
         ]

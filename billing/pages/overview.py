@@ -12,7 +12,6 @@ from django.views.decorators.http import require_safe
 
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of
-from billing.actions.invoices import refresh_draft
 from billing.choices import LotKind, PaymentStatus
 from billing.models import BillingAccount, CreditLot
 from billing.pages.facts import facts_of
@@ -32,15 +31,12 @@ def billing(request: PortalRequest) -> HttpResponse:
     """The whole page."""
     account = account_of(request.actor)
     live = _live(account, request.GET.get("page", "1"))
-    if live["lines"]:
-        refresh_draft(account, at=clock.now())  # shown as it is now, not as of the last sweep
     context = live | {
         "payments": account.payments.exclude(status=PaymentStatus.DRAFT).order_by("-pk")[:SHOWN],
         "gifts": CreditLot.objects.filter(account=account)
         .exclude(kind=LotKind.PURCHASED)
         .select_related("entry")
         .order_by("-pk")[:SHOWN],
-        "invoices": account.invoices.order_by("-period_start")[:SHOWN],
         "is_demo": settings.DEMO,
     }
     return render(request, "billing/overview.html", context)

@@ -6,8 +6,7 @@ from collections import Counter
 
 from django.db.models import QuerySet, Sum
 
-from billing.actions.giveback import USAGE_KINDS
-from billing.choices import AccountCode
+from billing.choices import USAGE_KINDS, AccountCode
 from billing.models import (
     BillingAccount,
     CreditLot,

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import AuditEvent, Team, User
-from billing.actions.invoices import refresh_draft
 from billing.actions.metering import close_interval
+from billing.actions.month_close import close_due_months
 from billing.choices import BreakKind
 from billing.models import (
     BillingAccount,
@@ -57,15 +57,18 @@ def test_pages_are_shown(
 ) -> None:
     metered()
     close_interval("workload", 1, 1, ended_at=hands.forward(minutes=10))
-    invoice = refresh_draft(account, at=hands.now)
     client = client_of(dora)
     assert "$49.65" in client.get(_page(account)).content.decode()
     entry = JournalEntry.objects.get(kind="usage")
     page = client.get(f"/admin/billing/journalentry/{entry.pk}/change/").content.decode()
     assert "$0.350000" in page
     assert "Revenue from usage" in page
+    hands.forward(days=40)
+    close_due_months()
+    invoice = Invoice.objects.get()
     page = client.get(f"/admin/billing/invoice/{invoice.pk}/change/").content.decode()
     assert "$0.350000" in page
+    assert invoice.reference in page
 
 
 def test_posting_a_change_is_refused(dora: User, team: Team, client_of: ClientOf) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from portal.lib import clock
 from tests.stacks.portal import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(400)]
@@ -131,6 +132,9 @@ def fills_its_box(chart: Locator) -> None:
 def read_the_bill(page: Page, stack: Stack, folder: Path) -> None:
     """The run, why it cost that, and the draft invoice as a PDF."""
     page.goto(f"{stack.url}/billing/")
+    expect(page.locator("main")).to_contain_text("digits")
+    page.get_by_role("link", name="Invoices").click()
+    page.get_by_role("link", name=f"{clock.now():%B %Y}", exact=True).click()
     expect(page.locator("main")).to_contain_text("digits")
     with page.expect_download() as download:
         page.get_by_role("link", name=re.compile("PDF")).first.click()

@@ -23,7 +23,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.access import actor_of_user
 from accounts.actions.teams import create_api_key
 from accounts.models import Team, User
-from billing.actions.invoices import refresh_draft
+from billing.actions.drafts import ensure_draft
 from billing.actions.payments import new_payment
 from billing.choices import PaymentPurpose
 from billing.models import BillingAccount, Invoice, PaymentMethod
@@ -33,7 +33,6 @@ from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
 from clusters.tasks import drive_pool
 from portal.asgi import application
-from portal.lib import clock
 from tests.conftest import Engine
 
 TABLE = Path(__file__).resolve().parents[1] / "rights.csv"
@@ -101,7 +100,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     drive_pool(engine.pool.pk)
     engine.backend.files[Attempt.objects.get(workload=job).external_name] = {"model.bin": b"x"}
     account = BillingAccount.objects.get(team=team)
-    refresh_draft(account, at=clock.now())
+    ensure_draft(account)
     key, _ = create_api_key(actor, name="another")
     payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=10_00)
     card = PaymentMethod.objects.create(
@@ -120,6 +119,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
         "path": "model.bin",
         "key_id": key.public_id,
         "invoice_id": Invoice.objects.get(account=account).public_id,
+        "note_id": "nothing",
         "payment_id": payment.public_id,
         "card_id": card.public_id,
         "message_id": "nothing",

@@ -10,10 +10,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from billing.actions.invoices import refresh_draft
+from billing.actions.drafts import ensure_draft
 from billing.actions.metering import close_interval
 from billing.models import BillingAccount
-from portal.lib import clock
 from tests.billing.conftest import START, Hands, Metered
 
 ClientOf = Callable[[User], Client]
@@ -99,7 +98,7 @@ def test_invoice_page_and_pdf(
 ) -> None:
     metered()
     close_interval("workload", 1, 1, ended_at=hands.forward(minutes=10))
-    url = f"/billing/invoices/{refresh_draft(account, at=clock.now()).public_id}/"
+    url = f"/billing/invoices/{ensure_draft(account).public_id}/"
     assert "$0.350000" in client_of(alice).get(url).content.decode()
     pdf = client_of(alice).get(f"{url}pdf/")
     assert pdf.headers["Content-Type"] == "application/pdf"
