@@ -6,9 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django_countries import countries
 
 from billing.actions.auto_top_up import MAX_MONTHLY_CENTS
 from billing.actions.topups import MAX_CENTS, MIN_CENTS
+from billing.choices import TaxIdKind
 
 _CENTS = 100
 
@@ -99,3 +101,37 @@ class RefundForm(forms.Form):
     def amount_cents(self) -> int:
         """The amount of a valid form."""
         return int(self.cleaned_data["amount"] * _CENTS)
+
+
+class DetailsForm(forms.Form):
+    """Who invoices are made out to."""
+
+    legal_name = forms.CharField(
+        label="Name",
+        max_length=200,
+        help_text="Of the company, university or person.",
+        error_messages={"required": "Say who the invoice is for."},
+    )
+    email = forms.EmailField(
+        label="Invoices also to", required=False, help_text="Owners of the team get them anyway."
+    )
+    address = forms.CharField(
+        label="Street and number",
+        max_length=400,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    postal_code = forms.CharField(label="Postal code", max_length=20, required=False)
+    city = forms.CharField(label="City", max_length=100, required=False)
+    region = forms.CharField(label="State or region", max_length=60, required=False)
+    country = forms.ChoiceField(label="Country", choices=lambda: [("", "Choose one"), *countries])
+    is_business = forms.BooleanField(label="This is a business", required=False)
+    tax_id_kind = forms.ChoiceField(
+        label="Kind of tax number", choices=[("", "None"), *TaxIdKind.choices], required=False
+    )
+    tax_id = forms.CharField(
+        label="Tax number",
+        max_length=40,
+        required=False,
+        help_text="Its form and check digits are checked.",
+    )

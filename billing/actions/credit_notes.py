@@ -115,9 +115,31 @@ def issue_credit_note(
 
 def whole_invoice(invoice: Invoice) -> dict[int, int]:
     """What is left of every line: the amounts of a note that takes back all of it."""
-    lines = invoice.lines.annotate(credited=Sum("credit_note_lines__amount_micros", default=0))
+    lines = invoice.lines.order_by("pk").annotate(
+        credited=Sum("credit_note_lines__amount_micros", default=0)
+    )
     left = {line.pk: line.amount_micros - line.credited for line in lines}
     return {key: micros for key, micros in left.items() if micros}
+
+
+def spread(invoice: Invoice, net_micros: int) -> dict[int, int]:
+    """`net_micros` over the lines in their order: the amounts of a note of part of an invoice.
+
+    Raises InvalidInput where the lines have less left.
+    """
+    amounts: dict[int, int] = {}
+    rest = net_micros
+    for key, left in whole_invoice(invoice).items():
+        part = min(rest, left) if left > 0 else 0
+        if part:
+            amounts[key] = part
+            rest -= part
+    if rest or not amounts:
+        left = sum(max(0, micros) for micros in whole_invoice(invoice).values())
+        raise InvalidInput.of(
+            amount=f"Choose more than $0 and at most the {format_money(left)} that is left."
+        )
+    return amounts
 
 
 def _tax_share(invoice: Invoice, net_micros: int) -> int:

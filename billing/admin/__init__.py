@@ -1,5 +1,5 @@
 """The staff console's view of money. Django finds these pages by importing this package."""
 
-from billing.admin import books, payments
+from billing.admin import books, documents, payments
 
-__all__ = ["books", "payments"]
+__all__ = ["books", "documents", "payments"]

@@ -19,14 +19,13 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWid
 from accounts.actor import Actor
 from accounts.models import User
 from billing.actions.credit import MAX_GRANT_MICROS, MAX_REASON, grant_credit
+from billing.admin.documents import terms_page
 from billing.admin_prices import price_page
 from billing.documents.words import exact, price
 from billing.models import (
     BillingAccount,
     CreditLot,
     Hold,
-    Invoice,
-    InvoiceLine,
     JournalEntry,
     LedgerAccount,
     Payment,
@@ -122,29 +121,6 @@ class PostingsOfEntry(LookOnlyInline):
         return exact(posting.amount_micros)
 
 
-class LinesOfInvoice(LookOnlyInline):
-    """An invoice's lines."""
-
-    model = InvoiceLine
-    fields = ("run", "amount")
-    readonly_fields = fields
-    show_change_link = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceLine]:
-        """With the interval."""
-        found: QuerySet[InvoiceLine] = super().get_queryset(request)
-        return found.select_related("interval")
-
-    def run(self, line: InvoiceLine) -> str:
-        """What was used."""
-        run = f" ({line.interval.resource_public_id})" if line.interval else ""
-        return line.label + run
-
-    def amount(self, line: InvoiceLine) -> str:
-        """What it came to."""
-        return exact(line.amount_micros)
-
-
 @admin.register(BillingAccount)
 class BillingAccountAdmin(LookOnlyAdmin):
     """Payers, and giving them credit."""
@@ -158,19 +134,28 @@ class BillingAccountAdmin(LookOnlyAdmin):
         "balance",
         "held",
         "burn",
+        "collection",
+        "credit_limit",
         "currency",
         "price_book_name",
+        "closed_until",
         "stripe_customer_id",
         "created_at",
     )
-    readonly_fields = ("balance", "held", "burn", "price_book_name", "created_at")
+    readonly_fields = (
+        "balance", "held", "burn", "credit_limit", "price_book_name", "created_at",
+    )  # fmt: skip
     inlines = (LotsOfAccount, HoldsOfAccount)
-    actions_detail: ClassVar[list[str]] = ["grant", "own_prices"]
+    actions_detail: ClassVar[list[str]] = ["grant", "own_prices", "terms"]
 
     @admin.display(description="Price book")
     def price_book_name(self, account: BillingAccount) -> str:
         """Which prices it pays."""
         return account.price_book.name
+
+    def credit_limit(self, account: BillingAccount) -> str:
+        """How far into debt it may go."""
+        return format_money(account.credit_limit_micros)
 
     def balance(self, account: BillingAccount) -> str:
         """Now."""
@@ -193,6 +178,16 @@ class BillingAccountAdmin(LookOnlyAdmin):
         if account is None:
             raise Http404
         return price_page(self, request, account)
+
+    @action(  # type: ignore[untyped-decorator]
+        description="Set terms", url_path="terms", permissions=["view"]
+    )
+    def terms(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """How the team pays."""
+        account = BillingAccount.objects.select_related("team").filter(pk=object_id).first()
+        if account is None:
+            raise Http404
+        return terms_page(self, request, account)
 
     @action(  # type: ignore[untyped-decorator]
         description="Grant credit", url_path="grant-credit", permissions=["view"]
@@ -308,44 +303,6 @@ class PaymentAdmin(LookOnlyAdmin):
     def amount(self, payment: Payment) -> str:
         """How much."""
         return format_money(payment.amount_micros)
-
-
-@admin.register(Invoice)
-class InvoiceAdmin(LookOnlyAdmin):
-    """Invoices."""
-
-    list_display = ("reference", "team", "kind", "period_start", "status", "issued_at", "total")
-    list_display_links = ("reference", "team")
-    list_select_related = ("account__team",)
-    list_filter = ("status", "kind")
-    search_fields = ("public_id", "reference", "account__team__name")
-    ordering = ("-pk",)
-    fields = (
-        "reference",
-        "public_id",
-        "team",
-        "kind",
-        "status",
-        "period_start",
-        "period_end",
-        "issued_at",
-        "due_at",
-        "paid_at",
-        "total",
-        "seller",
-        "buyer",
-    )
-    readonly_fields = ("public_id", "team", "total")
-    inlines = (LinesOfInvoice,)
-
-    def team(self, invoice: Invoice) -> str:
-        """Whose usage."""
-        return invoice.account.team.name
-
-    @admin.display(ordering="total_micros")
-    def total(self, invoice: Invoice) -> str:
-        """The exact total."""
-        return exact(invoice.total_micros)
 
 
 @admin.register(UsageInterval)
