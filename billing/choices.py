@@ -234,3 +234,29 @@ class Meter(TextChoices):
 
 # What takes credit out of lots for usage, and what puts it back.
 USAGE_KINDS = (EntryKind.USAGE, EntryKind.REVERSAL, EntryKind.SERVICE_CREDIT)
+
+
+class BudgetScope(TextChoices):
+    """What a budget is about."""
+
+    TEAM = "team", "The whole team"
+    PROJECT = "project", "A project"
+    MEMBER = "member", "A member"
+    API_KEY = "api_key", "An API key"
+    RUN = "run", "A run"
+
+
+class LadderStep(TextChoices):
+    """How far down a team without money is."""
+
+    DAY_LEFT = "day_left", "A day left"
+    HOUR_LEFT = "hour_left", "An hour left"
+    EXHAUSTED = "exhausted", "Used up: no new work"
+    STOPPED = "stopped", "Work was stopped"
+
+
+class Enforcement(TextChoices):
+    """What was done to keep to a limit."""
+
+    BUDGET_STOP = "budget_stop", "A run was stopped by a budget"
+    FUNDS_STOP = "funds_stop", "A run was stopped for want of credit"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
@@ -9,7 +11,9 @@ from django.template.loader import render_to_string
 from accounts.choices import Role
 from accounts.models import Membership, Team
 from billing.documents.words import unit_price
-from billing.models import Price
+from billing.models import BudgetCrossing, FundsNotice, Price
+from billing.queries.funds import Funds, runway_text
+from portal.lib.money import format_money
 
 
 def send_price_change(team: Team, price: Price, current: Price | None) -> None:
@@ -26,10 +30,44 @@ def send_price_change(team: Team, price: Price, current: Price | None) -> None:
     to_owners(team, "billing/email/price_change", context)
 
 
-def to_owners(team: Team, template: str, context: dict[str, object]) -> None:
+def send_budget_crossing(crossing: BudgetCrossing, name: str) -> None:
+    """How much of a budget is used, to the owners and to the member it is of."""
+    budget = crossing.budget
+    context = {
+        "team": budget.account.team.name,
+        "name": name,
+        "percent": crossing.percent,
+        "spent_text": format_money(crossing.spent_micros),
+        "amount_text": format_money(crossing.amount_micros),
+        "is_hard": budget.is_hard,
+        "url": f"{settings.SITE_URL}/billing/budgets/",
+        "site_name": settings.SITE_NAME,
+    }
+    also = [budget.member.email] if budget.member else []
+    to_owners(budget.account.team, "billing/email/budget", context, also=also)
+
+
+def send_funds_notice(notice: FundsNotice, funds: Funds) -> None:
+    """How long the credit lasts, and what happens then."""
+    context = {
+        "team": notice.account.team.name,
+        "step": notice.step,
+        "balance_text": format_money(funds.balance_micros),
+        "burn_text": f"{format_money(funds.burn_micros_per_hour)}/h",
+        "runway_text": runway_text(funds.runway_seconds),
+        "grace_minutes": -(-settings.FUNDS_GRACE_SECONDS // 60),
+        "url": f"{settings.SITE_URL}/billing/top-up/",
+        "site_name": settings.SITE_NAME,
+    }
+    to_owners(notice.account.team, "billing/email/funds", context)
+
+
+def to_owners(
+    team: Team, template: str, context: dict[str, object], *, also: Sequence[str] = ()
+) -> None:
     """One mail to all owners of `team`, from `<template>_subject.txt` and `_message.txt`."""
     owners = Membership.objects.filter(team=team, role=Role.OWNER)
-    addresses = list(owners.values_list("user__email", flat=True))
+    addresses = sorted({*owners.values_list("user__email", flat=True), *also})
     if not addresses:
         return
     subject = " ".join(render_to_string(f"{template}_subject.txt", context).split())

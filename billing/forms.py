@@ -9,8 +9,10 @@ from django import forms
 from django_countries import countries
 
 from billing.actions.auto_top_up import MAX_MONTHLY_CENTS
+from billing.actions.budgets import MAX_BUDGET_MICROS
 from billing.actions.topups import MAX_CENTS, MIN_CENTS
-from billing.choices import TaxIdKind
+from billing.choices import BudgetScope, TaxIdKind
+from portal.lib.money import MICROS, MICROS_PER_CENT
 
 _CENTS = 100
 
@@ -44,7 +46,7 @@ def _dollars(label: str, *, least: int, most: int, required: str, help_text: str
         label=label,
         min_value=Decimal(least) / _CENTS,
         max_value=Decimal(most) / _CENTS,
-        max_digits=9,
+        max_digits=10,
         decimal_places=2,
         help_text=help_text,
         widget=forms.NumberInput(attrs={"inputmode": "decimal", "step": "0.01"}),
@@ -101,6 +103,37 @@ class RefundForm(forms.Form):
     def amount_cents(self) -> int:
         """The amount of a valid form."""
         return int(self.cleaned_data["amount"] * _CENTS)
+
+
+class BudgetForm(forms.Form):
+    """How much of what may be spent, and whether it is a hard limit."""
+
+    scope = forms.ChoiceField(label="Of", choices=BudgetScope.choices)
+    target = forms.CharField(
+        label="Which one",
+        max_length=254,
+        required=False,
+        help_text="A project's name, a member's address, the id of an API key or of a run. "
+        "Empty for the whole team.",
+        widget=forms.TextInput(attrs={"list": "budget-targets", "autocomplete": "off"}),
+    )
+    amount = _dollars(
+        "At most",
+        least=1,
+        most=MAX_BUDGET_MICROS // MICROS_PER_CENT,
+        required="Say how much.",
+        help_text="In a calendar month (UTC); of a run over its whole life.",
+    )
+    is_hard = forms.BooleanField(
+        label="Stop what is under it when it is used up",
+        required=False,
+        help_text="Runs are asked to end, with time for a checkpoint. Otherwise it only tells.",
+    )
+
+    @property
+    def amount_micros(self) -> int:
+        """The amount of a valid form."""
+        return int(self.cleaned_data["amount"] * MICROS)
 
 
 class DetailsForm(forms.Form):

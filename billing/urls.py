@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from billing.pages import cards, details, invoices, overview, payments, prices, top_up, webhooks
+from billing.pages import (
+    budgets,
+    cards,
+    details,
+    invoices,
+    overview,
+    payments,
+    prices,
+    top_up,
+    webhooks,
+)
 
 urlpatterns = [
     path("billing/", overview.billing, name="billing"),
@@ -22,6 +32,8 @@ urlpatterns = [
     path("billing/cards/auto-top-up/off/", cards.auto_top_up_off, name="auto_top_up_off"),
     path("billing/cards/<str:card_id>/default/", cards.default_card, name="card_default"),
     path("billing/cards/<str:card_id>/remove/", cards.remove_card, name="card_remove"),
+    path("billing/budgets/", budgets.budgets, name="budgets"),
+    path("billing/budgets/<str:budget_id>/remove/", budgets.remove, name="budget_remove"),
     path("billing/details/", details.details, name="billing_details"),
     path("billing/invoices/", invoices.invoices, name="invoices"),
     path("billing/invoices/<str:invoice_id>/", invoices.invoice, name="invoice"),

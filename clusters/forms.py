@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -11,6 +12,7 @@ from django import forms
 from clusters.actions.launch_checks import MAX_NAME, MAX_PROJECT, MAX_RETRIES, JobRequest
 from clusters.models import Pool
 from portal.lib.errors import InvalidInput
+from portal.lib.money import MICROS
 
 MAX_HOURS = 100_000
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -97,6 +99,16 @@ class LaunchForm(forms.Form):
         max_length=MAX_PROJECT,
         help_text="A label of your own: spending can be split by it.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "vision"}),
+    )
+    max_cost = forms.DecimalField(
+        label="Stop at a cost of",
+        required=False,
+        min_value=Decimal("0.01"),
+        max_digits=10,
+        decimal_places=2,
+        help_text="It is asked to end when it has come to this, with time for a checkpoint.",
+        widget=forms.NumberInput(attrs={"inputmode": "decimal", "step": "0.01"}),
+        error_messages={"invalid": "Write an amount in dollars, such as 25."},
     )
     command = forms.CharField(
         strip=False,
@@ -188,6 +200,7 @@ class LaunchForm(forms.Form):
             env=data["env"],
             time_limit_seconds=self.time_limit_seconds,
             project=data["project"],
+            max_cost_micros=int((data["max_cost"] or 0) * MICROS),
         )
 
     def refuse(self, error: InvalidInput) -> None:

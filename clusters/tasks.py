@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from clusters.actions.funds import stop_unfunded
+from billing.actions.budgets import watch_budgets
+from billing.actions.ladder import watch_runway
+from clusters.actions.funds import stop_capped, stop_unfunded
 from clusters.control import owners
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -64,5 +66,8 @@ def refresh() -> None:
 
 @shared_task(name="clusters.tasks.enforce_funds")
 def enforce_funds() -> None:
-    """Stop the work of teams whose credit has run out."""
+    """Stop the work of teams whose credit has run out, and what a budget no longer allows."""
+    watch_runway()
     stop_unfunded()
+    stop_capped()
+    watch_budgets()

@@ -19,8 +19,7 @@ from accounts.actor import Actor
 from accounts.models import Team
 from billing.actions.accounts import ensure_account
 from billing.models import BillingAccount
-from billing.pages.facts import runway_text
-from billing.queries.funds import Funds, funds_of
+from billing.queries.funds import Funds, funds_of, runway_text
 from clusters.access import jobs_of
 from clusters.choices import WorkloadStatus
 from portal.lib.money import format_money

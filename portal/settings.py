@@ -217,6 +217,8 @@ DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", f"{SITE_NAME} <no-reply@local
 CURRENCY = "usd"
 # A run is charged no further than its engine's last sign that it runs, and these seconds more.
 METER_GRACE_SECONDS = env_int("METER_GRACE_SECONDS", 120)
+# Work goes on so long when nothing is left to pay it with; automatic top-up is tried meanwhile.
+FUNDS_GRACE_SECONDS = env_int("FUNDS_GRACE_SECONDS", 300)
 # What kept files are sold as where nothing else is said.
 STORAGE_SKU = env_str("STORAGE_SKU", "storage")
 # A price may rise no sooner than so many days after it was announced.

@@ -3,6 +3,7 @@
 from billing.models.account import BillingAccount
 from billing.models.card import AutoTopUp, CardSetup, PaymentMethod
 from billing.models.catalogue import Price, PriceBook, PriceNotice, Sku
+from billing.models.control import Budget, BudgetCrossing, EnforcementAction, FundsNotice
 from billing.models.invoice import (
     CreditNote,
     CreditNoteLine,
@@ -30,12 +31,16 @@ __all__ = [
     "AutoTopUp",
     "BillingAccount",
     "BillingProfile",
+    "Budget",
+    "BudgetCrossing",
     "CardSetup",
     "CreditLot",
     "CreditNote",
     "CreditNoteLine",
     "Dispute",
     "DocumentFile",
+    "EnforcementAction",
+    "FundsNotice",
     "Hold",
     "Invoice",
     "InvoiceLine",

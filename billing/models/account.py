@@ -30,6 +30,8 @@ class BillingAccount(models.Model):
     # Months before this instant are closed: what is rated of them later, or given back, counts in
     # the month in which that happens. Moved under the account's lock when a month is closed.
     closed_until = models.DateTimeField(null=True)
+    # Since when nothing is spendable. Work goes on for a grace, then it is stopped.
+    exhausted_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from billing.choices import FundsLevel
-from billing.queries.funds import Funds
+from billing.queries.funds import Funds, runway_text
 from portal.lib.money import format_money
-
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-
-
-def runway_text(seconds: int | None) -> str:
-    """`18 h`, `3 d`; a dash while nothing burns."""
-    if seconds is None:
-        return "\N{EN DASH}"
-    for size, unit in _UNITS:
-        if seconds >= 2 * size:
-            return f"{seconds // size:,} {unit}"
-    return "under 2 min"
 
 
 def facts_of(funds: Funds) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from portal.lib.money import MICROSECONDS_PER_HOUR
 
 HOUR = 3600
 DAY = 24 * HOUR
+_UNITS = ((DAY, "d"), (HOUR, "h"), (60, "min"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +30,32 @@ class Funds:
     balance_micros: int
     held_micros: int
     burn_micros_per_hour: int
+    credit_limit_micros: int = 0
+
+    @property
+    def spendable_micros(self) -> int:
+        """The balance, and how far a team that pays by invoice may go below it."""
+        return self.balance_micros + self.credit_limit_micros
 
     @property
     def available_micros(self) -> int:
         """What new work may be started with; may be negative."""
-        return self.balance_micros - self.held_micros
+        return self.spendable_micros - self.held_micros
 
     @property
     def runway_seconds(self) -> int | None:
-        """How long the balance lasts at the present burn; 0 when it is used up."""
+        """How long what is spendable lasts at the present burn; 0 when it is used up."""
         if self.burn_micros_per_hour == 0:
             return None
-        return max(0, self.balance_micros * HOUR // self.burn_micros_per_hour)
+        return max(0, self.spendable_micros * HOUR // self.burn_micros_per_hour)
 
     @property
     def level(self) -> FundsLevel:
         """Warn under a day, bad under an hour; without burn only an empty balance counts."""
         runway = self.runway_seconds
-        if self.balance_micros < 0 or (runway is not None and runway < HOUR):
+        if self.spendable_micros < 0 or (runway is not None and runway < HOUR):
             return FundsLevel.BAD
-        if self.balance_micros == 0 or (runway is not None and runway < DAY):
+        if self.spendable_micros == 0 or (runway is not None and runway < DAY):
             return FundsLevel.WARN
         return FundsLevel.OK
 
@@ -87,7 +94,8 @@ SELECT
     (SELECT coalesce(sum(greatest(0, h.amount_micros - coalesce(u.accrued, 0))), 0) FROM held h
         LEFT JOIN (
             SELECT resource_kind, resource_id, sum(accrued) AS accrued FROM used GROUP BY 1, 2
-        ) u USING (resource_kind, resource_id))
+        ) u USING (resource_kind, resource_id)),
+    (SELECT credit_limit_micros FROM billing_billingaccount WHERE id = %(account)s)
 """
 
 
@@ -101,11 +109,21 @@ def funds_of(account: BillingAccount) -> Funds:
     }
     with connection.cursor() as cursor:
         cursor.execute(_FUNDS, values)
-        credit, debt, unposted, burn, held = map(int, cursor.fetchone())
-    return Funds(account.currency, credit - debt - unposted, held, burn)
+        credit, debt, unposted, burn, held, limit = map(int, cursor.fetchone())
+    return Funds(account.currency, credit - debt - unposted, held, burn, limit)
 
 
 def funds_of_team(team: Team) -> Funds:
     """The funds of `team`; nothing for a team that has no billing account yet."""
     account = BillingAccount.objects.filter(team=team).first()
     return funds_of(account) if account else Funds("usd", 0, 0, 0)
+
+
+def runway_text(seconds: int | None) -> str:
+    """`18 h`, `3 d`; a dash while nothing burns."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{seconds // size:,} {unit}"
+    return "under 2 min"

@@ -1,31 +1,106 @@
-"""Stops what nobody pays for."""
+"""Stops what nobody pays for, and what a budget no longer allows.
+
+A stop is soft: SIGTERM, the time a run needs for its checkpoint, then the end.
+"""
 
 from __future__ import annotations
 
+from django.db import transaction
+
 from accounts.actor import Actor
-from billing.queries.funds import funds_of
+from billing.actions.enforcement import record_enforcement
+from billing.actions.ladder import note_step, overdue_accounts
+from billing.choices import Enforcement, LadderStep
+from billing.models import BillingAccount
+from billing.queries.budgets import BudgetUse, covers, reached_caps
+from billing.queries.funds import Funds, funds_of
 from clusters.actions.jobs import request_stop
 from clusters.choices import Reason, WorkloadStatus
 from clusters.models import Workload
+from portal.lib import clock
 from portal.lib.errors import Conflict
+
+_COSTS = (WorkloadStatus.RUNNING, WorkloadStatus.STARTING)
 
 
 def stop_unfunded() -> int:
-    """Ask every running job of a team without credit to stop; returns how many were asked."""
+    """Ask what runs on an account whose grace is over to stop; returns how many were asked."""
     stopped = 0
-    running = Workload.objects.filter(
-        status__in=[WorkloadStatus.RUNNING, WorkloadStatus.STARTING]
-    ).select_related("team__billing_account")
-    by_team: dict[int, list[Workload]] = {}
-    for job in running:
-        by_team.setdefault(job.team_id, []).append(job)
-    for jobs in by_team.values():
-        if funds_of(jobs[0].team.billing_account).balance_micros > 0:
-            continue
-        for job in jobs:
-            try:
-                request_stop(job, Reason.FUNDS_EXHAUSTED, actor=Actor.system("the credit ran out"))
-            except Conflict:
-                continue  # it ended by itself meanwhile
-            stopped += 1
+    for account in overdue_accounts(clock.now()):
+        funds = funds_of(account)
+        if funds.spendable_micros > 0:
+            continue  # credit came in time
+        jobs = _running(account)
+        stopped += sum(_stop_for_funds(job, account, funds) for job in jobs)
+        if jobs:
+            note_step(account, LadderStep.STOPPED, funds)
     return stopped
+
+
+def stop_capped() -> int:
+    """Ask what runs under a hard budget that is used up to stop; returns how many were asked."""
+    stopped = 0
+    for use in reached_caps():
+        under = (job for job in _running(use.budget.account) if _is_under(job, use))
+        stopped += sum(_stop_for_budget(job, use) for job in under)
+    return stopped
+
+
+def _running(account: BillingAccount) -> list[Workload]:
+    return list(Workload.objects.filter(team=account.team_id, status__in=_COSTS).order_by("pk"))
+
+
+def _is_under(job: Workload, use: BudgetUse) -> bool:
+    return covers(use.budget, job.cost_labels, job.public_id)
+
+
+def _stop_for_funds(job: Workload, account: BillingAccount, funds: Funds) -> bool:
+    return _stop(
+        job,
+        account,
+        Reason.FUNDS_EXHAUSTED,
+        "the credit ran out",
+        Enforcement.FUNDS_STOP,
+        spent_micros=-funds.balance_micros,
+        limit_micros=funds.credit_limit_micros,
+    )
+
+
+def _stop_for_budget(job: Workload, use: BudgetUse) -> bool:
+    return _stop(
+        job,
+        use.budget.account,
+        Reason.BUDGET_REACHED,
+        "a budget was reached",
+        Enforcement.BUDGET_STOP,
+        spent_micros=use.spent_micros,
+        limit_micros=use.budget.amount_micros,
+        use=use,
+    )
+
+
+@transaction.atomic
+def _stop(
+    job: Workload,
+    account: BillingAccount,
+    reason: Reason,
+    words: str,
+    kind: Enforcement,
+    *,
+    spent_micros: int,
+    limit_micros: int,
+    use: BudgetUse | None = None,
+) -> bool:
+    try:
+        request_stop(job, reason, actor=Actor.system(words))
+    except Conflict:
+        return False  # it ended by itself meanwhile
+    record_enforcement(
+        account,
+        kind,
+        subject=job.public_id,
+        limit_micros=limit_micros,
+        spent_micros=spent_micros,
+        budget=use.budget if use else None,
+    )
+    return True

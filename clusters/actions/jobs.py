@@ -13,7 +13,9 @@ from accounts.actor import Actor
 from accounts.choices import ActorKind
 from accounts.models import Team
 from billing.actions.accounts import ensure_account
+from billing.actions.budgets import cap_run, check_caps
 from billing.actions.holds import release_hold, take_hold
+from billing.labels import CostLabels
 from billing.queries.prices import price_for
 from clusters.access import job_for
 from clusters.actions.launch_checks import JobRequest, check_launch
@@ -74,6 +76,10 @@ def launch_attempt(actor: Actor, request: JobRequest) -> tuple[Workload, Attempt
         raise InvalidInput("A job is launched by a person or with an API key.")
     pool = check_launch(actor, request)
     account = ensure_account(team)
+    check_caps(
+        account,
+        CostLabels(request.project.strip(), actor.user.pk, getattr(actor.api_key, "pk", None)),
+    )
     price = price_for(account, pool.sku_code, at=clock.now())
     costs = quote_at(
         price.micros_per_hour, gpus=request.gpus, time_limit_seconds=request.time_limit_seconds
@@ -101,6 +107,8 @@ def launch_attempt(actor: Actor, request: JobRequest) -> tuple[Workload, Attempt
         amount_micros=costs.hold_micros,
         labels=job.cost_labels,
     )
+    if request.max_cost_micros:
+        cap_run(account, job.public_id, amount_micros=request.max_cost_micros)
     attempt = add_attempt(job, number=1)
     WorkloadEvent.objects.create(
         workload=job,

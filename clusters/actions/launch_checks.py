@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from django.db.models import Count
 
 from accounts.actor import Actor
+from billing.actions.budgets import MAX_BUDGET_MICROS
 from clusters.access import pools_of
 from clusters.models import Gpu, Pool
 from portal.lib.errors import InvalidInput
+from portal.lib.money import MICROS_PER_CENT, format_money
 
 MAX_COMMAND_BYTES = 100_000
 MAX_ENV_BYTES = 32_000
@@ -30,7 +32,8 @@ class JobRequest:
 
     `gpus` in all, shared equally by `nodes`. `env` holds variables of the process. The time limit
     is in seconds, over all attempts. `retries`: how often an error of its own is tried again.
-    `project` is a label of the team's own, to split cost by.
+    `project` is a label of the team's own, to split cost by. A run that has come to
+    `max_cost_micros` is stopped; 0 is no limit.
     """
 
     name: str
@@ -43,6 +46,7 @@ class JobRequest:
     nodes: int = 1
     retries: int = 0
     project: str = ""
+    max_cost_micros: int = 0
 
 
 def check_launch(actor: Actor, request: JobRequest) -> Pool:
@@ -60,6 +64,7 @@ def check_launch(actor: Actor, request: JobRequest) -> Pool:
         "nodes": _check_nodes(pool, request.nodes),
         "retries": _check_retries(request.retries),
         "environment": _check_environment(pool, request.environment),
+        "max_cost": _check_max_cost(request.max_cost_micros),
         "time_limit_seconds": _check_time_limit(pool, request.time_limit_seconds),
     }
     problems |= {name: problem for name, problem in found.items() if problem}
@@ -83,6 +88,12 @@ def _check_project(project: str) -> str:
         return f"A project has at most {MAX_PROJECT} characters; this one has {len(project)}."
     if not project.isprintable():
         return "A project is plain text on one line, without control characters."
+    return ""
+
+
+def _check_max_cost(micros: int) -> str:
+    if micros and not MICROS_PER_CENT <= micros <= MAX_BUDGET_MICROS:
+        return f"Choose a limit from $0.01 to {format_money(MAX_BUDGET_MICROS)}, or none."
     return ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from billing.actions.budgets import MAX_BUDGET_MICROS
 from clusters.actions.launch_checks import (
     MAX_COMMAND_BYTES,
     MAX_NAME,
@@ -77,6 +78,12 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     project = StrictString(
         default="",
         help_text=f"A label of the team's own to split cost by; at most {MAX_PROJECT} characters.",
+    )
+    max_cost_micros = serializers.IntegerField(
+        default=0,
+        min_value=0,
+        max_value=MAX_BUDGET_MICROS,
+        help_text="The run is stopped when it has come to this, in micro-units; 0: no limit.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from billing.queries.storage import storage_micros_per_day
 from clusters.choices import AttemptState, Reason, WorkloadStatus
 from clusters.models import Workload, WorkloadEvent
 from clusters.queries.attempts import is_queued_by_engine
@@ -146,10 +147,18 @@ def stop_dialog(detail: JobDetail) -> dict[str, Any]:
         "facts": [
             {"label": "Still costs", "value": f"Up to {money_precise(still)} for those seconds"},
             {"label": "After that", "value": f"Nothing: {money(rate)}/h is saved"},
-            {"label": "Files", "value": "What it wrote is kept"},
+            {"label": "Files", "value": _kept(job)},
         ],
         "button": "Stop the job",
     }
+
+
+def _kept(job: Workload) -> str:
+    """What is kept, and what the team goes on paying for it."""
+    storage = storage_micros_per_day(job.team)
+    if not storage:
+        return "What it wrote is kept, at no cost"
+    return f"What it wrote is kept; after Stop you still pay {money(storage)} a day for storage"
 
 
 def _stop_in_queue(detail: JobDetail) -> dict[str, Any]:

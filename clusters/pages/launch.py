@@ -20,8 +20,7 @@ from accounts.actions.idempotency import Answer, answer_once
 from accounts.actor import Actor
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of
-from billing.pages.facts import runway_text
-from billing.queries.funds import Funds, funds_of
+from billing.queries.funds import Funds, funds_of, runway_text
 from clusters.access import job_for, jobs_of, pools_of
 from clusters.actions.jobs import Quote, launch, quote
 from clusters.examples import EXAMPLES, Example, example_of
@@ -66,7 +65,7 @@ class Offer:
     def runway(self) -> str:
         """How long the balance lasts once this runs too, in words."""
         burn = self.funds.burn_micros_per_hour + self.price.micros_per_hour
-        return runway_text(max(0, self.funds.balance_micros * 3600 // burn) if burn else None)
+        return runway_text(max(0, self.funds.spendable_micros * 3600 // burn) if burn else None)
 
     @property
     def top_up_url(self) -> str:

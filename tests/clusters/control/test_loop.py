@@ -11,7 +11,6 @@ from accounts.access import actor_of_user
 from accounts.actor import Actor
 from accounts.models import User
 from billing.models import Hold, UsageInterval
-from clusters.actions.funds import stop_unfunded
 from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.backends.base import EndReason
@@ -167,20 +166,6 @@ def test_cancel_between_placing_and_submitting_runs_nothing(actor: Actor, engine
     assert engine.backend.stops == [name_of(job)]
     assert not UsageInterval.objects.exists()
     assert not GpuAllotment.objects.filter(released_at__isnull=True).exists()
-
-
-def test_without_credit_what_runs_is_stopped(actor: Actor, engine: Engine) -> None:
-    job = run(actor, engine, gpus=4)
-    assert stop_unfunded() == 0
-    later = clock.now() + timedelta(hours=7)
-    with clock.use(lambda: later):
-        tick()
-        assert stop_unfunded() == 1
-        drive_pool(engine.pool.pk)
-        engine.backend.end(name_of(job), EndReason.STOPPED)
-        tick()
-    job.refresh_from_db()
-    assert (job.status, job.reason) == (WorkloadStatus.CANCELLED, Reason.FUNDS_EXHAUSTED)
 
 
 def test_a_crash_between_submit_and_record_is_adopted(actor: Actor, engine: Engine) -> None:
