@@ -13,6 +13,7 @@ from billing.pages import (
     payments,
     prices,
     top_up,
+    usage,
     webhooks,
 )
 
@@ -34,6 +35,8 @@ urlpatterns = [
     path("billing/cards/<str:card_id>/remove/", cards.remove_card, name="card_remove"),
     path("billing/budgets/", budgets.budgets, name="budgets"),
     path("billing/budgets/<str:budget_id>/remove/", budgets.remove, name="budget_remove"),
+    path("billing/usage/", usage.usage, name="usage"),
+    path("billing/usage/<str:resource_id>/", usage.usage_of, name="usage_of"),
     path("billing/details/", details.details, name="billing_details"),
     path("billing/invoices/", invoices.invoices, name="invoices"),
     path("billing/invoices/<str:invoice_id>/", invoices.invoice, name="invoice"),

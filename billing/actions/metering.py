@@ -95,6 +95,7 @@ def _opened(start: Start, earlier: Iterable[UsageInterval]) -> UsageInterval:
         resource_public_id=resource.public_id,
         resource_label=resource.label,
         project=start.labels.project,
+        pool=start.labels.pool,
         member_id=start.labels.member_id,
         api_key_id=start.labels.api_key_id,
         quantity=start.quantity,

@@ -7,9 +7,10 @@ from django.db import models
 
 
 class Labelled(models.Model):
-    """Whose cost it is: a project of the team (a text, may be empty), a member, an API key."""
+    """Whose cost it is: a project (a text, may be empty), a member, an API key, a pool."""
 
     project = models.CharField(max_length=60, blank=True, default="")
+    pool = models.CharField(max_length=60, blank=True, default="", db_default="")
     member = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,

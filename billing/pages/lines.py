@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
-from billing.documents.words import exact, exact_seconds, price, unit_price
+from billing.documents.words import exact, exact_seconds, fraction, price, unit_price
 from billing.queries.usage import Part, UsageLine
+from portal.lib.money import MICROSECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class PartShown:
     divisor_text: str
     credit_text: str
     credit_words: str
+    attempt: int
+    rounding_text: str
     started_at: datetime
     ended_at: datetime | None
 
@@ -74,6 +78,14 @@ def _part_shown(part: Part) -> PartShown:
         credit_words=part.credit.words if part.credit else "",
         time_text=exact_seconds(part.microseconds),
         amount_text=exact(part.amount_micros),
+        attempt=part.attempt,
+        rounding_text=fraction(_rounding(part)),
         started_at=part.started_at,
         ended_at=part.ended_at,
     )
+
+
+def _rounding(part: Part) -> Fraction:
+    """Micro-units that were rounded away."""
+    product = part.unit_micros * part.quantity * part.microseconds
+    return part.amount_micros - Fraction(product, part.unit_hours * MICROSECONDS_PER_HOUR)

@@ -175,6 +175,21 @@ def usage_by_resource(
     return _lines(intervals, start=start, end=until)
 
 
+def usage_line_of(resource_kind: str, resource_id: int) -> UsageLine:
+    """Everything a resource ever used, up to now; it has used something."""
+    now = clock.now()
+    found = list(
+        _intervals(resource_kind, [resource_id]).select_related("sku").order_by("started_at", "pk")
+    )
+    return UsageLine(
+        resource_kind=resource_kind,
+        resource_id=resource_id,
+        public_id=found[-1].resource_public_id,
+        label=found[-1].resource_label,
+        parts=tuple(_part(interval, start=None, end=now) for interval in found),
+    )
+
+
 def _lines(
     intervals: Iterable[UsageInterval], *, start: datetime, end: datetime
 ) -> list[UsageLine]:

@@ -74,7 +74,7 @@ class Workload(models.Model):
     @property
     def cost_labels(self) -> CostLabels:
         """What its cost is split by."""
-        return CostLabels(self.project, self.created_by_id, self.api_key_id)
+        return CostLabels(self.project, self.created_by_id, self.api_key_id, self.pool.slug)
 
 
 class Attempt(Leasable):

@@ -121,6 +121,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
         "invoice_id": Invoice.objects.get(account=account).public_id,
         "note_id": "nothing",
         "budget_id": "nothing",
+        "resource_id": "nothing",
         "payment_id": payment.public_id,
         "card_id": card.public_id,
         "message_id": "nothing",
