@@ -279,16 +279,4 @@ class Migration(migrations.Migration):
                 name="funds_notice_once",
             ),
         ),
-        migrations.RunSQL(
-            """
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON billing_enforcementaction
-    FOR EACH ROW EXECUTE FUNCTION billing_append_only();
-CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON billing_enforcementaction
-    FOR EACH STATEMENT EXECUTE FUNCTION billing_append_only();
-""",
-            """
-DROP TRIGGER append_only ON billing_enforcementaction;
-DROP TRIGGER append_only_truncate ON billing_enforcementaction;
-""",
-        ),
     ]

@@ -102,6 +102,12 @@ def budgets_of(account: BillingAccount) -> list[BudgetUse]:
     return use_of(budgets)
 
 
+def cap_of(run: str) -> int:
+    """The cost at which a run is stopped, micro-units; 0 where it has no limit of its own."""
+    found = Budget.objects.filter(scope=BudgetScope.RUN, run=run, removed_at__isnull=True)
+    return found.values_list("amount_micros", flat=True).first() or 0
+
+
 def reached_caps(account: BillingAccount | None = None) -> list[BudgetUse]:
     """Hard budgets of which nothing is left, of one account or of all."""
     hard = Budget.objects.filter(removed_at__isnull=True, is_hard=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -20,6 +21,7 @@ from accounts.actions.idempotency import Answer, answer_once
 from accounts.actor import Actor
 from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of
+from billing.queries.budgets import cap_of
 from billing.queries.funds import Funds, funds_of, runway_text
 from clusters.access import job_for, jobs_of, pools_of
 from clusters.actions.jobs import Quote, launch, quote
@@ -258,6 +260,7 @@ def _of_job(job: Workload, *, whole: bool) -> dict[str, Any]:
         "nodes": job.nodes,
         "retries": job.max_retries,
         "project": job.project,
+        "max_cost": Decimal(cap_of(job.public_id)) / MICROS or None,
         "environment": job.environment,
         **_split(job.time_limit_seconds),
     }

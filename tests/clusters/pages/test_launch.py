@@ -100,7 +100,16 @@ def test_the_example_fills_the_form(browser: Client) -> None:
 
 def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
     request = JobRequest(
-        "again", "a100", 3, "echo x", 5400, "system", {"A": "b"}, retries=2, project="vision"
+        "again",
+        "a100",
+        3,
+        "echo x",
+        5400,
+        "system",
+        {"A": "b"},
+        retries=2,
+        project="vision",
+        max_cost_micros=25_000_000,
     )
     job = launch(actor, request)
     form = browser.get(f"/jobs/new/?clone={job.public_id}").context["form"]
@@ -108,7 +117,7 @@ def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
     assert values == {
         "name": "again", "pool": "a100", "gpus": 3, "nodes": 1, "environment": "system",
         "hours": 1, "minutes": 30, "retries": 2, "command": "echo x", "env": "A=b\n",
-        "project": "vision",
+        "project": "vision", "max_cost": 25,
     }  # fmt: skip
 
 
