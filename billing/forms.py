@@ -146,7 +146,7 @@ class DetailsForm(forms.Form):
         error_messages={"required": "Say who the invoice is for."},
     )
     email = forms.EmailField(
-        label="Invoices also to", required=False, help_text="Owners of the team get them anyway."
+        label="Email for billing", required=False, help_text="Printed on invoices."
     )
     address = forms.CharField(
         label="Street and number",

@@ -58,11 +58,11 @@ def percent(ppm: int | None) -> str:
 
 
 def fraction(micros: Fraction) -> str:
-    """`-$0.0000003`: less than a micro-unit, to a tenth of it and more where that says nothing."""
+    """`-$0.000000334`: less than a micro-unit, to the ninth place or the first that is not zero."""
     if micros == 0:
         return "$0"
-    places, value = 7, micros / MICROS
-    while places < 12 and abs(value) * 10**places < 1:
+    places, value = 9, micros / MICROS
+    while places < 15 and abs(value) * 10**places < 1:
         places += 1
     digits = round(abs(value) * 10**places)
     text = f"${digits // 10**places}.{digits % 10**places:0{places}d}"

@@ -71,6 +71,45 @@ def take_money(browser: Browser, stack: Stack) -> None:
     page.get_by_role("button", name="Refund").click()
     page.wait_for_load_state()
     shoot(browser, stack, {"payment": paid, "payments": "/billing/payments/"}, signed_in=True)
+    take_books(browser, page, stack)
+
+
+def take_books(browser: Browser, page: Page, stack: Stack) -> None:
+    """Usage, budgets, documents and details, with something in each."""
+    empty = {"usage-empty": "/billing/usage/", "budgets-empty": "/billing/budgets/"}
+    shoot(browser, stack, empty, signed_in=True)
+    page.goto(f"{stack.url}/jobs/new/?example=digits")
+    page.get_by_label("Project").fill("vision")
+    page.get_by_role("button", name="Launch").click()
+    page.wait_for_url("**/jobs/job_*/")
+    job = page.url.rstrip("/").rsplit("/", 1)[1]
+    for scope, target, amount in (("team", "", "100"), ("project", "vision", "0.01")):
+        page.goto(f"{stack.url}/billing/budgets/")
+        page.get_by_label("Of", exact=True).select_option(scope)
+        page.get_by_label("Which one").fill(target)
+        page.get_by_label("At most").fill(amount)
+        page.get_by_role("button", name="Set budget").click()
+    page.goto(f"{stack.url}/billing/details/")
+    page.get_by_label("Name", exact=True).fill("Institute of Very Long Names and Applied Learning")
+    page.get_by_label("Country").select_option("DE")
+    page.get_by_role("button", name="Save").click()
+    page.goto(f"{stack.url}/billing/invoices/")
+    receipt = page.get_by_role("link", name="FG-", exact=False).first
+    until(lambda: page.reload() is not None and receipt.is_visible(), seconds=120)
+    receipt.click()
+    page.wait_for_url("**/billing/invoices/inv_*/")
+    pages = {
+        "usage": "/billing/usage/?by=project",
+        "usage-of": f"/billing/usage/{job}/",
+        "budgets": "/billing/budgets/",
+        "details": "/billing/details/",
+        "invoices": "/billing/invoices/",
+        "invoice-top-up": page.url,
+    }
+    page.goto(f"{stack.url}/billing/invoices/")
+    page.locator("section").first.get_by_role("link").last.click()
+    page.wait_for_url("**/billing/invoices/inv_*/")
+    shoot(browser, stack, pages | {"invoice-draft": page.url}, signed_in=True)
     page.goto(f"{stack.url}/billing/cards/")
     page.get_by_role("button", name="Turn off").click()
     page.close()

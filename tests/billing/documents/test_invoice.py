@@ -69,7 +69,7 @@ def test_rounding_of_a_line_is_said(
     close_interval("workload", 1, 1, ended_at=hands.forward(microseconds=1_000_001))
     row = invoice_facts(ensure_draft(account)).rows[0]
     # 2.10 x 1.000001 s / 3600 s = $0.00058333391..., of which $0.000583 is charged.
-    assert (row.amount_text, row.rounding_text) == ("$0.000583", "-$0.0000003")
+    assert (row.amount_text, row.rounding_text) == ("$0.000583", "-$0.000000334")
 
 
 def test_final_says_who_sells_and_who_buys(draft: Invoice, hands: Hands, settings: Any) -> None:
