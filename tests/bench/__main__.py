@@ -12,7 +12,16 @@ from collections.abc import Callable
 import httpx
 from websockets.exceptions import WebSocketException
 
-from tests.bench import at_rest, at_scale, job_launch, launches, log_latency, metering, slurm
+from tests.bench import (
+    at_rest,
+    at_scale,
+    closing,
+    job_launch,
+    launches,
+    log_latency,
+    metering,
+    slurm,
+)
 from tests.bench.stack import Stack
 from tests.bench.table import Figure, render
 from tests.slurm.lab import missing as slurm_missing
@@ -20,7 +29,7 @@ from tests.slurm.lab import missing as slurm_missing
 SLURM = ("slurm_launch", "slurm_burst")
 NAMES = (
     "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
-    "metering",
+    "metering", "closing",
     *SLURM,
 )  # fmt: skip
 Measure = Callable[[], list[Figure]]
@@ -67,6 +76,7 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 "restart": lambda: [at_scale.restart(stack)],
                 "tick": lambda: [at_scale.tick(stack)],
                 "metering": lambda: metering.measure(stack),
+                "closing": lambda: closing.measure(stack),
             }
             _measure(measures, names, figures, notes)
     if names & set(SLURM):

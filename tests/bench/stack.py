@@ -87,6 +87,16 @@ class Stack:
         ours, bare, read = self._python("tests.bench.one_metering").split()
         return float(ours), float(bare), float(read)
 
+    def seconds_of_closing(self) -> tuple[float, float, float]:
+        """Run `tests.bench.one_closing` in this stack: ours, bare SQL, a PDF."""
+        ours, bare, pdf = self._python("tests.bench.one_closing").split()
+        return float(ours), float(bare), float(pdf)
+
+    def memory_of_csv(self) -> tuple[float, int]:
+        """Run `tests.bench.one_csv` in this stack: MiB at the peak, and how many lines it had."""
+        mib, lines = self._python("tests.bench.one_csv").split()
+        return float(mib), int(lines)
+
     def _python(self, module: str, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
