@@ -18,7 +18,7 @@ test: $(VENV)/dev.stamp deps ## run the whole suite
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
-	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci"
+	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not mutants"
 
 test-long: $(VENV)/dev.stamp ## the state machine of money for 20,000 steps
 	@MACHINE_STEPS=20000 $(BIN)/pytest -q -s tests/billing/test_machine.py
