@@ -12,13 +12,10 @@ APPEND_ONLY = (
     "billing_documentfile",
 )
 
-# A draft may be anything; the step that gives it a number is where the sums are judged.
+# A draft may be anything; the step that gives it a number is where the sums are judged, once for
+# all invoices of a statement. Planned each time, because the lines may have come since the last.
 INVOICE = """
 CREATE FUNCTION billing_invoice_kept() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    lines bigint;
-    bases bigint;
-    taxes bigint;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NEW.status <> 'draft' THEN
@@ -32,39 +29,59 @@ BEGIN
         RAISE EXCEPTION 'invoice % is final: it stays', OLD.reference
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_kept';
     END IF;
-    IF OLD.status <> 'draft' THEN
-        IF to_jsonb(NEW) - 'status' - 'paid_at' IS DISTINCT FROM
-                to_jsonb(OLD) - 'status' - 'paid_at'
-            OR NEW.status = 'draft' OR (OLD.status = 'paid' AND NEW IS DISTINCT FROM OLD)
-        THEN
-            RAISE EXCEPTION 'invoice % is final: what it says stays', OLD.reference
-                USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_kept';
-        END IF;
-        RETURN NEW;
-    END IF;
-    IF NEW.status <> 'draft' THEN
-        SELECT coalesce(sum(amount_micros), 0) INTO lines
-            FROM billing_invoiceline WHERE invoice_id = NEW.id;
-        SELECT coalesce(sum(base_micros), 0), coalesce(sum(tax_micros), 0) INTO bases, taxes
-            FROM billing_invoicetax WHERE invoice_id = NEW.id;
-        IF lines <> NEW.net_micros OR bases <> NEW.net_micros OR taxes <> NEW.tax_micros
-            OR NEW.net_micros % 10000 <> 0
-        THEN
-            RAISE EXCEPTION 'invoice %: lines % and tax bases % of net %, taxes % of %',
-                NEW.reference, lines, bases, NEW.net_micros, taxes, NEW.tax_micros
-                USING ERRCODE = 'check_violation', CONSTRAINT = 'invoice_adds_up';
-        END IF;
+    IF OLD.status <> 'draft' AND (
+        to_jsonb(NEW) - 'status' - 'paid_at' IS DISTINCT FROM to_jsonb(OLD) - 'status' - 'paid_at'
+        OR NEW.status = 'draft' OR (OLD.status = 'paid' AND NEW IS DISTINCT FROM OLD)
+    ) THEN
+        RAISE EXCEPTION 'invoice % is final: what it says stays', OLD.reference
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_kept';
     END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER invoice_kept BEFORE INSERT OR UPDATE OR DELETE ON billing_invoice
     FOR EACH ROW EXECUTE FUNCTION billing_invoice_kept();
+
+CREATE FUNCTION billing_invoice_adds_up() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    off text;
+BEGIN
+    EXECUTE $q$
+        WITH sealed AS (
+            SELECT n.* FROM fresh n JOIN before o USING (id)
+            WHERE o.status = 'draft' AND n.status <> 'draft'
+        ), line AS (
+            SELECT invoice_id, sum(amount_micros) AS total FROM billing_invoiceline
+            WHERE invoice_id = ANY(ARRAY(SELECT id FROM sealed)) GROUP BY 1
+        ), tax AS (
+            SELECT invoice_id, sum(base_micros) AS bases, sum(tax_micros) AS total
+            FROM billing_invoicetax
+            WHERE invoice_id = ANY(ARRAY(SELECT id FROM sealed)) GROUP BY 1
+        )
+        SELECT format('invoice %s: lines %s and tax bases %s of net %s, taxes %s of %s',
+            s.reference, coalesce(line.total, 0), coalesce(tax.bases, 0), s.net_micros,
+            coalesce(tax.total, 0), s.tax_micros)
+        FROM sealed s LEFT JOIN line ON line.invoice_id = s.id LEFT JOIN tax ON tax.invoice_id = s.id
+        WHERE coalesce(line.total, 0) <> s.net_micros OR coalesce(tax.bases, 0) <> s.net_micros
+            OR coalesce(tax.total, 0) <> s.tax_micros OR s.net_micros % 10000 <> 0
+        LIMIT 1
+    $q$ INTO off;
+    IF off IS NOT NULL THEN
+        RAISE EXCEPTION '%', off
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'invoice_adds_up';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER invoice_adds_up AFTER UPDATE ON billing_invoice
+    REFERENCING NEW TABLE AS fresh OLD TABLE AS before
+    FOR EACH STATEMENT EXECUTE FUNCTION billing_invoice_adds_up();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON billing_invoice
     FOR EACH STATEMENT EXECUTE FUNCTION billing_append_only();
 """
 
 NO_INVOICE = """
 DROP TRIGGER append_only_truncate ON billing_invoice;
+DROP TRIGGER invoice_adds_up ON billing_invoice;
+DROP FUNCTION billing_invoice_adds_up();
 DROP TRIGGER invoice_kept ON billing_invoice;
 DROP FUNCTION billing_invoice_kept();
 """

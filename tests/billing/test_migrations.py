@@ -33,7 +33,7 @@ def test_triggers_can_be_taken_back_and_put_on_again() -> None:
     with connection.schema_editor(atomic=False) as editor:
         for step in reversed(steps):
             step.unapply(state.clone(), editor)
-    assert triggers() == before - 32
+    assert triggers() == before - 33
     with connection.schema_editor(atomic=False) as editor:
         for step in steps:
             step.apply(state.clone(), editor)

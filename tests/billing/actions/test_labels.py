@@ -30,7 +30,7 @@ def test_launch_through_a_key_labels_the_job_and_its_hold(
     assert answer.status_code == 201, answer.content
     assert answer.json()["project"] == "vision"
     job, key = Workload.objects.get(), ApiKey.objects.get()
-    assert job.cost_labels == CostLabels("vision", alice.pk, key.pk)
+    assert job.cost_labels == CostLabels("vision", alice.pk, key.pk, "a100")
     hold = Hold.objects.get()
     assert (hold.project, hold.member, hold.api_key) == ("vision", alice, key)
 
