@@ -253,6 +253,8 @@ class LadderStep(TextChoices):
     HOUR_LEFT = "hour_left", "An hour left"
     EXHAUSTED = "exhausted", "Used up: no new work"
     STOPPED = "stopped", "Work was stopped"
+    STORAGE_ENDING = "storage_ending", "Kept files are about to be deleted"
+    STORAGE_DELETED = "storage_deleted", "Kept files were deleted"
 
 
 class Enforcement(TextChoices):
@@ -260,3 +262,4 @@ class Enforcement(TextChoices):
 
     BUDGET_STOP = "budget_stop", "A run was stopped by a budget"
     FUNDS_STOP = "funds_stop", "A run was stopped for want of credit"
+    STORAGE_DELETE = "storage_delete", "Kept files were deleted for want of credit"

@@ -13,6 +13,7 @@ from accounts.models import Membership, Team
 from billing.documents.words import unit_price
 from billing.models import BudgetCrossing, FundsNotice, Price
 from billing.queries.funds import Funds, runway_text
+from billing.queries.storage import keeps_storage, storage_ends_at, storage_micros_per_day
 from portal.lib.money import format_money
 
 
@@ -49,6 +50,8 @@ def send_budget_crossing(crossing: BudgetCrossing, name: str) -> None:
 
 def send_funds_notice(notice: FundsNotice, funds: Funds) -> None:
     """How long the credit lasts, and what happens then."""
+    account = notice.account
+    ends_at = storage_ends_at(account) if keeps_storage(account) else None
     context = {
         "team": notice.account.team.name,
         "step": notice.step,
@@ -56,6 +59,8 @@ def send_funds_notice(notice: FundsNotice, funds: Funds) -> None:
         "burn_text": f"{format_money(funds.burn_micros_per_hour)}/h",
         "runway_text": runway_text(funds.runway_seconds),
         "grace_minutes": -(-settings.FUNDS_GRACE_SECONDS // 60),
+        "storage_ends_text": f"{ends_at:%-d %B %Y, %H:%M} UTC" if ends_at else "",
+        "storage_text": f"{format_money(storage_micros_per_day(account.team))} a day",
         "url": f"{settings.SITE_URL}/billing/top-up/",
         "site_name": settings.SITE_NAME,
     }

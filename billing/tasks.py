@@ -7,6 +7,7 @@ from celery import shared_task
 from billing.actions import (
     auto_top_up,
     collecting,
+    expiry,
     month_close,
     price_notices,
     receipts,
@@ -23,6 +24,12 @@ from portal.lib import clock
 def rate_usage() -> int:
     """Post what open intervals have come to by now."""
     return rate_open_intervals(until=clock.now())
+
+
+@shared_task(name="billing.tasks.expire_credit")
+def expire_credit() -> int:
+    """Take expired credit out of the books."""
+    return expiry.expire_credit()
 
 
 @shared_task(name="billing.tasks.send_price_notices")

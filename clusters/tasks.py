@@ -9,7 +9,7 @@ from celery import shared_task
 
 from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
-from clusters.actions.funds import stop_capped, stop_unfunded
+from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
 from clusters.control import owners
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -17,6 +17,7 @@ from clusters.control.placement import place
 from clusters.control.stops import pass_on_stops
 from clusters.control.submit import submit_placed
 from clusters.models import Pool
+from clusters.telemetry import use
 from portal.lib.tasks import begun, hint
 
 SWEEP_EXPIRES_SECONDS = 2
@@ -69,5 +70,12 @@ def enforce_funds() -> None:
     """Stop the work of teams whose credit has run out, and what a budget no longer allows."""
     watch_runway()
     stop_unfunded()
+    delete_unfunded_storage()
     stop_capped()
     watch_budgets()
+
+
+@shared_task(name="clusters.tasks.report_use")
+def report_use() -> int:
+    """Tell billing how busy GPUs were."""
+    return use.report_use()

@@ -14,7 +14,13 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": {"task": "clusters.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
     "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
     "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
+    "use": {
+        "task": "clusters.tasks.report_use",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
+    "expire": {"task": "billing.tasks.expire_credit", "schedule": 60.0, "options": {"expires": 60}},
     "price-notices": {
         "task": "billing.tasks.send_price_notices",
         "schedule": 300.0,

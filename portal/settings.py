@@ -219,6 +219,10 @@ CURRENCY = "usd"
 METER_GRACE_SECONDS = env_int("METER_GRACE_SECONDS", 120)
 # Work goes on so long when nothing is left to pay it with; automatic top-up is tried meanwhile.
 FUNDS_GRACE_SECONDS = env_int("FUNDS_GRACE_SECONDS", 300)
+# Files are kept so long when nothing is left to pay for them, then they are deleted; the last
+# notice goes out STORAGE_NOTICE_DAYS before.
+STORAGE_KEEP_DAYS = env_int("STORAGE_KEEP_DAYS", 14)
+STORAGE_NOTICE_DAYS = env_int("STORAGE_NOTICE_DAYS", 3)
 # What kept files are sold as where nothing else is said.
 STORAGE_SKU = env_str("STORAGE_SKU", "storage")
 # A price may rise no sooner than so many days after it was announced.

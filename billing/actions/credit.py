@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import transaction
 from django.db.models import Sum
 
@@ -19,6 +21,7 @@ from portal.lib.money import MICROS, format_money
 
 MAX_GRANT_MICROS = 10_000 * MICROS
 MAX_REASON = 300
+GIVEN = (LotKind.PROMOTIONAL, LotKind.GOODWILL)
 
 
 @transaction.atomic
@@ -29,13 +32,19 @@ def grant_credit(
     amount_micros: int,
     reason: str,
     idempotency_key: str,
+    kind: LotKind = LotKind.PROMOTIONAL,
+    expires_at: datetime | None = None,
 ) -> JournalEntry:
-    """Give the team promotional credit; once for each key.
+    """Give the team credit, until it is used or `expires_at`; once for each key.
 
-    Raises NotAllowed unless FastGPU or staff gives it, InvalidInput for a bad amount or reason,
-    Conflict when the key gave another amount or to another team.
+    Raises NotAllowed unless FastGPU or staff gives it, InvalidInput for a bad amount, reason, kind
+    or end, Conflict when the key gave another amount or to another team.
     """
     _check(actor, amount_micros, reason)
+    if kind not in GIVEN:
+        raise InvalidInput.of(kind="Credit that is given is promotional or goodwill.")
+    if expires_at is not None and expires_at <= clock.now():
+        raise InvalidInput.of(expires_at="Choose a time to come, or none.")
     locked = lock_account(account.pk)
     key = f"grant:{idempotency_key}"
     known = JournalEntry.objects.filter(idempotency_key=key).first()
@@ -44,7 +53,7 @@ def grant_credit(
     postings, rest = incoming_postings(
         locked,
         source=AccountCode.PROMO_EXPENSE,
-        kind=LotKind.PROMOTIONAL,
+        kind=kind,
         amount_micros=amount_micros,
     )
     entry = post_entry(
@@ -55,7 +64,7 @@ def grant_credit(
         memo=reason.strip(),
         actor=str(actor.user or actor.kind),
     )
-    open_lot(locked, entry, kind=LotKind.PROMOTIONAL, amount_micros=rest)
+    open_lot(locked, entry, kind=kind, amount_micros=rest, expires_at=expires_at)
     audit.record(
         actor,
         "credit.granted",

@@ -1,7 +1,8 @@
 """What happens as a team runs out of money, step by step, each told once on the way down.
 
 A day left, an hour left: mail. Nothing left: new work is refused and automatic top-up is tried.
-After `FUNDS_GRACE_SECONDS` work is stopped, by `clusters.actions.funds`.
+After `FUNDS_GRACE_SECONDS` work is stopped, after `STORAGE_KEEP_DAYS` kept files are deleted, both
+by `clusters.actions.funds`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from billing.choices import LadderStep
 from billing.emails import send_funds_notice
 from billing.models import BillingAccount, FundsNotice, UsageInterval
 from billing.queries.funds import DAY, HOUR, Funds, funds_of
+from billing.queries.storage import keeps_storage, storage_ends_at
 from portal.lib import clock
 from portal.lib.errors import Unavailable
 
@@ -55,10 +57,15 @@ def _watch(account: BillingAccount) -> None:
         funds = funds_of(account)  # automatic top-up may have come in time
     if not _is_used_up(funds):
         BillingAccount.objects.filter(pk=account.pk).update(exhausted_at=None)
+        account.exhausted_at = None
     _clear(account, funds)
     step = _step_of(funds)
     if step is not None:
         note_step(account, step, funds)
+    ends_at = storage_ends_at(account)
+    notice = timedelta(days=settings.STORAGE_NOTICE_DAYS)
+    if ends_at is not None and clock.now() >= ends_at - notice and keeps_storage(account):
+        note_step(account, LadderStep.STORAGE_ENDING, funds)
 
 
 def note_step(account: BillingAccount, step: LadderStep, funds: Funds) -> None:
@@ -119,7 +126,7 @@ def _clear(account: BillingAccount, funds: Funds) -> None:
         if funds.spendable_micros > 0 and (runway is None or runway > seconds * _UP_AGAIN)
     ]
     if LadderStep.EXHAUSTED in up:
-        up.append(LadderStep.STOPPED)
+        up += [LadderStep.STOPPED, LadderStep.STORAGE_ENDING, LadderStep.STORAGE_DELETED]
     FundsNotice.objects.filter(account=account, step__in=up, cleared_at__isnull=True).update(
         cleared_at=clock.now()
     )
@@ -128,6 +135,13 @@ def _clear(account: BillingAccount, funds: Funds) -> None:
 def overdue_accounts(now: datetime) -> list[BillingAccount]:
     """Accounts whose grace is over."""
     return list(BillingAccount.objects.filter(exhausted_at__lte=now - grace()).order_by("pk"))
+
+
+def storage_overdue_accounts(now: datetime) -> list[BillingAccount]:
+    """Accounts whose files were kept as long as they are without money."""
+    kept = timedelta(days=settings.STORAGE_KEEP_DAYS)
+    overdue = BillingAccount.objects.filter(exhausted_at__lte=now - kept)
+    return list(overdue.order_by("pk"))
 
 
 def _tell(notice_id: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -14,13 +15,20 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminDateWidget,
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
 
 from accounts.actor import Actor
+from accounts.forms import add_refusal
 from accounts.models import User
-from billing.actions.credit import MAX_GRANT_MICROS, MAX_REASON, grant_credit
+from billing.actions.credit import GIVEN, MAX_GRANT_MICROS, MAX_REASON, grant_credit
 from billing.admin.documents import terms_page
 from billing.admin_prices import price_page
+from billing.choices import LotKind
 from billing.documents.words import exact, price
 from billing.models import (
     BillingAccount,
@@ -50,6 +58,17 @@ class GrantForm(forms.Form):
         decimal_places=2,
         widget=UnfoldAdminDecimalFieldWidget(),
     )
+    kind = forms.ChoiceField(
+        choices=[(kind.value, kind.label) for kind in GIVEN],
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Goodwill makes something good; promotional credit is used before it.",
+    )
+    last_day = forms.DateField(
+        label="Last day",
+        required=False,
+        widget=UnfoldAdminDateWidget(attrs={"type": "date"}),
+        help_text="It is gone after the end of this day in UTC. Empty: it stays.",
+    )
     reason = forms.CharField(
         max_length=MAX_REASON,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
@@ -61,6 +80,12 @@ class GrantForm(forms.Form):
     def amount_micros(self) -> int:
         """The amount of a valid form."""
         return int(self.cleaned_data["amount"] * 100) * MICROS_PER_CENT
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The first instant after the last day of a valid form."""
+        day = self.cleaned_data["last_day"]
+        return datetime.combine(day + timedelta(days=1), time(), UTC) if day else None
 
 
 class LotsOfAccount(LookOnlyInline):
@@ -227,11 +252,13 @@ def _granted(request: HttpRequest, user: User, account: BillingAccount, form: Gr
             Actor.staff(user, team=account.team, reason=reason),
             account,
             amount_micros=form.amount_micros,
+            kind=LotKind(form.cleaned_data["kind"]),
+            expires_at=form.expires_at,
             reason=reason,
             idempotency_key=f"staff:{form.cleaned_data['key']}",
         )
     except PortalError as error:
-        form.add_error(None, error.message)
+        add_refusal(form, error)
         return False
     messages.success(request, f"{format_money(form.amount_micros)} given to {account.team.name}.")
     return True

@@ -24,7 +24,7 @@ from billing.models.ledger import (
 from billing.models.payment import Dispute, Payment, Refund
 from billing.models.reconciliation import PspTransaction, ReconciliationBreak, ReconciliationRun
 from billing.models.tax import BillingProfile, TaxRate
-from billing.models.usage import RatedUsage, UsageCredit, UsageInterval
+from billing.models.usage import RatedUsage, UsageCredit, UsageInterval, UsageMeasure
 from billing.models.webhook import WebhookEvent
 
 __all__ = [
@@ -64,5 +64,6 @@ __all__ = [
     "TaxRate",
     "UsageCredit",
     "UsageInterval",
+    "UsageMeasure",
     "WebhookEvent",
 ]

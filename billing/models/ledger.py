@@ -96,6 +96,15 @@ class CreditLot(models.Model):
                 name="lot_remaining_in_bounds",
             )
         ]
+        indexes = [
+            models.Index(
+                fields=["expires_at"], condition=Q(remaining_micros__gt=0), name="lot_expiring"
+            )
+        ]
+
+    def is_expired(self) -> bool:
+        """Whether its time is over; what was left is gone then."""
+        return self.expires_at is not None and self.expires_at <= clock.now()
 
 
 class LotConsumption(models.Model):

@@ -201,3 +201,30 @@ class UsageCredit(models.Model):
             models.CheckConstraint(condition=Q(microseconds__gte=0), name="credit_time"),
         ]
         indexes = [models.Index(fields=["account", "period_start"], name="credit_period")]
+
+
+class UsageMeasure(models.Model):
+    """How busy an interval's units were in one hour, by whoever runs the resource.
+
+    `unit_seconds` were measured at all; a second without a sample is unknown, neither busy nor
+    idle. `busy_ppm_seconds` is the sum of their utilisation in parts per million, `idle_seconds`
+    how many of them did nothing.
+    """
+
+    interval = models.ForeignKey(
+        UsageInterval, on_delete=models.PROTECT, related_name="measures", db_index=False
+    )
+    hour = models.DateTimeField()
+    unit_seconds = models.PositiveIntegerField()
+    busy_ppm_seconds = models.BigIntegerField()
+    idle_seconds = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["interval", "hour"], name="measure_once_an_hour"),
+            models.CheckConstraint(
+                condition=Q(unit_seconds__gt=0, idle_seconds__lte=F("unit_seconds"))
+                & Q(busy_ppm_seconds__gte=0),
+                name="measure_in_bounds",
+            ),
+        ]

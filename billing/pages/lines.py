@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 
-from billing.documents.words import exact, exact_seconds, fraction, price, unit_price
+from billing.documents.words import exact, exact_seconds, fraction, percent, price, unit_price
 from billing.queries.usage import Part, UsageLine
+from billing.queries.use import Use
 from portal.lib.money import MICROSECONDS_PER_HOUR
 
 
@@ -25,6 +26,8 @@ class PartShown:
     credit_words: str
     attempt: int
     rounding_text: str
+    use_text: str
+    idle_text: str
     started_at: datetime
     ended_at: datetime | None
 
@@ -80,9 +83,16 @@ def _part_shown(part: Part) -> PartShown:
         amount_text=exact(part.amount_micros),
         attempt=part.attempt,
         rounding_text=fraction(_rounding(part)),
+        use_text=percent(part.use.utilization_ppm) if part.use else "",
+        idle_text=exact(_idle_micros(part, part.use)) if part.use else "",
         started_at=part.started_at,
         ended_at=part.ended_at,
     )
+
+
+def _idle_micros(part: Part, use: Use) -> int:
+    """Never more than the amount: the last second that was measured may lie half outside it."""
+    return min(part.amount_micros, use.idle_micros(part.unit_micros, part.unit_hours))
 
 
 def _rounding(part: Part) -> Fraction:

@@ -20,16 +20,27 @@ SELECT r.account_id,
     r.interval_id, i.resource_label AS label, s.label AS sku_label, i.quantity,
     p.unit_micros, p.unit_hours, r.segment_start AS started_at, r.segment_end AS ended_at,
     round(1000000 * extract(epoch FROM r.segment_end - r.segment_start))::bigint AS microseconds,
-    r.amount_micros
+    r.amount_micros, (use.busy_ppm / use.units)::int AS utilization_ppm,
+    -- Never more than the amount: the last second that was measured may lie half outside it.
+    CASE WHEN use.units > 0 THEN least(r.amount_micros, div(
+        use.idle * p.unit_micros::numeric, p.unit_hours * 3600))::bigint END AS idle_micros
 FROM billing_ratedusage r
 JOIN billing_usageinterval i ON i.id = r.interval_id
 JOIN billing_sku s ON s.id = i.sku_id
 JOIN billing_price p ON p.id = i.price_id
+LEFT JOIN LATERAL (
+    SELECT sum(m.unit_seconds) AS units, sum(m.busy_ppm_seconds) AS busy_ppm,
+        sum(m.idle_seconds) AS idle
+    FROM billing_usagemeasure m
+    WHERE m.interval_id = i.id AND m.hour >= date_trunc('hour', r.segment_start)
+        AND m.hour < r.segment_end
+) AS use ON NOT r.is_back
 WHERE r.account_id = ANY(%(accounts)s) AND r.period_start = %(month)s
     AND r.segment_end <> r.segment_start
 UNION ALL
 SELECT c.account_id, 'service', c.interval_id, c.words, s.label, i.quantity,
-    p.unit_micros, p.unit_hours, i.started_at, i.ended_at, -c.microseconds, -c.amount_micros
+    p.unit_micros, p.unit_hours, i.started_at, i.ended_at, -c.microseconds, -c.amount_micros,
+    NULL, NULL
 FROM billing_usagecredit c
 JOIN billing_usageinterval i ON i.id = c.interval_id
 JOIN billing_sku s ON s.id = i.sku_id
@@ -38,7 +49,7 @@ WHERE c.account_id = ANY(%(accounts)s) AND c.period_start = %(month)s
 """
 _COLUMNS = (
     "kind, interval_id, label, sku_label, quantity, unit_micros, unit_hours, started_at, ended_at, "
-    "microseconds, amount_micros"
+    "microseconds, amount_micros, utilization_ppm, idle_micros"
 )
 _ORDER = "array_position(ARRAY['usage', 'adjustment', 'service'], kind), started_at, interval_id"
 
@@ -97,10 +108,6 @@ def draft_sums(invoice: Invoice) -> dict[LineKind, tuple[int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(_SUMS, values)
         return {LineKind(kind): (count, total) for kind, count, total in cursor.fetchall()}
-
-
-def _values(account_ids: list[int], month: datetime) -> dict[str, list[int] | datetime]:
-    return {"accounts": account_ids, "month": month}
 
 
 def lines_of(invoice: Invoice) -> Iterator[InvoiceLine]:

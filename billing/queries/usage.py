@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db.models import Q, QuerySet, Sum
@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet, Sum
 from billing.models import BillingAccount, RatedUsage, UsageCredit, UsageInterval
 from billing.queries.accrual import accrued_micros, burn_micros_per_hour, used_us
 from billing.queries.periods import period_of
+from billing.queries.use import Use, use_of
 from portal.lib import clock
 from portal.lib.money import micros_per_hour
 
@@ -46,6 +47,7 @@ class Part:
     amount_micros: int
     burn_micros_per_hour: int
     credit: Credit | None = None
+    use: Use | None = None
 
     @property
     def seconds(self) -> float:
@@ -181,12 +183,17 @@ def usage_line_of(resource_kind: str, resource_id: int) -> UsageLine:
     found = list(
         _intervals(resource_kind, [resource_id]).select_related("sku").order_by("started_at", "pk")
     )
+    uses = use_of(found)
+    parts = [
+        replace(_part(interval, start=None, end=now), use=uses.get(interval.pk))
+        for interval in found
+    ]
     return UsageLine(
         resource_kind=resource_kind,
         resource_id=resource_id,
         public_id=found[-1].resource_public_id,
         label=found[-1].resource_label,
-        parts=tuple(_part(interval, start=None, end=now) for interval in found),
+        parts=tuple(parts),
     )
 
 

@@ -1,6 +1,7 @@
 """Stops what nobody pays for, and what a budget no longer allows.
 
-A stop is soft: SIGTERM, the time a run needs for its checkpoint, then the end.
+A stop is soft: SIGTERM, the time a run needs for its checkpoint, then the end. Kept files are not
+touched by it: they are deleted long after, when nothing has been paid since.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from django.db import transaction
 
 from accounts.actor import Actor
 from billing.actions.enforcement import record_enforcement
-from billing.actions.ladder import note_step, overdue_accounts
+from billing.actions.ladder import note_step, overdue_accounts, storage_overdue_accounts
+from billing.actions.metering import Resource
+from billing.actions.storage import end_storage
 from billing.choices import Enforcement, LadderStep
-from billing.models import BillingAccount
+from billing.models import BillingAccount, UsageInterval
 from billing.queries.budgets import BudgetUse, covers, reached_caps
 from billing.queries.funds import Funds, funds_of
+from billing.queries.storage import kept_storage
 from clusters.actions.jobs import request_stop
 from clusters.choices import Reason, WorkloadStatus
 from clusters.models import Workload
@@ -35,6 +39,39 @@ def stop_unfunded() -> int:
         if jobs:
             note_step(account, LadderStep.STOPPED, funds)
     return stopped
+
+
+def delete_unfunded_storage() -> int:
+    """Delete what is kept on accounts whose time to pay for it is over; returns how many."""
+    deleted = 0
+    for account in storage_overdue_accounts(clock.now()):
+        funds = funds_of(account)
+        kept = [] if funds.spendable_micros > 0 else kept_storage(account)
+        for interval in kept:
+            _delete_storage(account, interval, funds)
+        if kept:
+            note_step(account, LadderStep.STORAGE_DELETED, funds)
+        deleted += len(kept)
+    return deleted
+
+
+@transaction.atomic
+def _delete_storage(account: BillingAccount, interval: UsageInterval, funds: Funds) -> None:
+    resource = Resource(
+        kind=interval.resource_kind,
+        id=interval.resource_id,
+        attempt=interval.resource_attempt,
+        public_id=interval.resource_public_id,
+        label=interval.resource_label,
+    )
+    end_storage(account, resource, at=clock.now())
+    record_enforcement(
+        account,
+        Enforcement.STORAGE_DELETE,
+        subject=interval.resource_public_id,
+        limit_micros=funds.credit_limit_micros,
+        spent_micros=-funds.balance_micros,
+    )
 
 
 def stop_capped() -> int:

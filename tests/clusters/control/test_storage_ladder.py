@@ -1,0 +1,106 @@
+"""What becomes of kept files when nothing is left to pay for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+
+from accounts.actor import Actor
+from billing.actions.credit import grant_credit
+from billing.actions.metering import Resource
+from billing.actions.prices import add_sku
+from billing.actions.storage import set_storage
+from billing.choices import Enforcement, Meter
+from billing.models import BillingAccount, EnforcementAction, UsageInterval
+from billing.queries.storage import keeps_storage
+from portal.lib.money import MICROS
+from tests.billing.books import assert_books
+from tests.clusters.control.conftest import Time, subjects
+
+DATA = Resource("volume", 7, 0, "vol_7", "data")
+# 730 GiB at $10 a GiB and month burn $10 an hour: $50 last five hours.
+GIB, MONTHLY = 730, 10 * MICROS
+
+
+@pytest.fixture(autouse=True)
+def _kept(account: BillingAccount, time: Time, settings: Any) -> None:
+    settings.STORAGE_SKU = "storage"
+    add_sku(Actor.system(), "storage", label="Storage", unit_micros=MONTHLY, meter=Meter.STORAGE)
+    set_storage(account, DATA, gib=GIB, at=time.now)
+
+
+def words() -> list[str]:
+    return [subject.split(": ")[1] for subject in subjects()]
+
+
+def test_files_outlive_the_credit_and_are_deleted_after_the_days(
+    account: BillingAccount, time: Time
+) -> None:
+    time.forward(hours=6)
+    time.forward(days=14, seconds=-1)
+    assert keeps_storage(account)
+    time.forward(seconds=1)
+    assert not keeps_storage(account)
+    done = EnforcementAction.objects.get()
+    assert (done.kind, done.subject) == (Enforcement.STORAGE_DELETE, "vol_7")
+    assert_books(account)
+
+
+def test_files_cost_until_they_are_deleted_and_nothing_after(
+    account: BillingAccount, time: Time
+) -> None:
+    began = time.now
+    time.forward(hours=6)
+    time.forward(days=14)
+    time.forward(days=1)
+    interval = UsageInterval.objects.get()
+    assert interval.ended_at == began + timedelta(hours=6, days=14)
+    assert interval.billed_micros == (14 * 24 + 6) * 10 * MICROS
+
+
+def test_every_step_is_told_once(account: BillingAccount, time: Time) -> None:
+    for _ in range(2):
+        time.forward(minutes=1)
+    for hours in (4, 2, 24, 24 * 10, 24, 24, 24, 24, 24):
+        time.forward(hours=hours)
+    assert words() == [
+        "credit for less than a day",
+        "credit for less than an hour",
+        "the credit is used up",
+        f"your files are deleted on {time.now - timedelta(days=2):%-d %B %Y, %H:%M} UTC",
+        "kept files were deleted",
+    ]
+
+
+def test_notices_name_the_day_and_the_cost(account: BillingAccount, time: Time) -> None:
+    time.forward(hours=6)
+    assert f"Kept files stay until {time.now + timedelta(days=14):%-d %B %Y}" in body()
+    time.forward(days=11)
+    assert "unless credit is added before" in body()
+
+
+def body() -> str:
+    return str(mail.outbox[-1].body)
+
+
+def test_credit_in_time_keeps_the_files(account: BillingAccount, time: Time) -> None:
+    time.forward(hours=6)
+    time.forward(days=12)
+    grant_credit(
+        Actor.system("tests"),
+        account,
+        amount_micros=9_000 * MICROS,
+        reason="tests",
+        idempotency_key="in time",
+    )
+    time.forward(days=3)
+    assert keeps_storage(account)
+    assert not EnforcementAction.objects.exists()
+
+
+def test_team_that_has_credit_keeps_its_files(account: BillingAccount, time: Time) -> None:
+    time.forward(hours=4)
+    assert keeps_storage(account)
