@@ -18,6 +18,7 @@ from billing.actions.metering import rate_open_intervals
 from billing.actions.reconcile import reconcile
 from billing.models import ReconciliationBreak
 from portal.lib import clock
+from portal.lib.tasks import begun
 
 
 @shared_task(name="billing.tasks.rate_usage")
@@ -41,6 +42,7 @@ def send_price_notices() -> int:
 @shared_task(name="billing.tasks.process_webhooks")
 def process_webhooks() -> int:
     """Work off stored webhooks."""
+    begun("billing.tasks.process_webhooks")
     return webhooks.process_pending()
 
 

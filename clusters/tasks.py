@@ -55,6 +55,7 @@ def sweep() -> None:
 @shared_task(name="clusters.tasks.refresh_pool")
 def refresh_one(pool_id: int) -> None:
     """Ask one pool's engine for inventory and health."""
+    begun("clusters.tasks.refresh_pool", pool_id)
     refresh_pool(Pool.objects.get(pk=pool_id))
 
 

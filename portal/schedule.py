@@ -10,10 +10,17 @@ from typing import Any
 
 from celery.schedules import crontab
 
+# No run outlives its credit by more than the grace and one such look.
+FUNDS_TICK_SECONDS = 10
+
 SCHEDULE: dict[str, dict[str, Any]] = {
+    "funds": {
+        "task": "clusters.tasks.enforce_funds",
+        "schedule": float(FUNDS_TICK_SECONDS),
+        "options": {"expires": FUNDS_TICK_SECONDS},
+    },
     "sweep": {"task": "clusters.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
     "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
-    "funds": {"task": "clusters.tasks.enforce_funds", "schedule": 10.0, "options": {"expires": 10}},
     "use": {
         "task": "clusters.tasks.report_use",
         "schedule": 300.0,

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.templatetags.static import static
 
+from portal import schedule
 from portal.lib.env import env_bool, env_int, env_list, env_path, env_str
-from portal.schedule import SCHEDULE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -169,7 +169,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "socket_timeout": 5}
 
-CELERY_BEAT_SCHEDULE = SCHEDULE
+CELERY_BEAT_SCHEDULE = schedule.SCHEDULE
 
 # --- People --------------------------------------------------------------------------------------
 
@@ -219,6 +219,7 @@ CURRENCY = "usd"
 METER_GRACE_SECONDS = env_int("METER_GRACE_SECONDS", 120)
 # Work goes on so long when nothing is left to pay it with; automatic top-up is tried meanwhile.
 FUNDS_GRACE_SECONDS = env_int("FUNDS_GRACE_SECONDS", 300)
+FUNDS_TICK_SECONDS = schedule.FUNDS_TICK_SECONDS
 # Files are kept so long when nothing is left to pay for them, then they are deleted; the last
 # notice goes out STORAGE_NOTICE_DAYS before.
 STORAGE_KEEP_DAYS = env_int("STORAGE_KEEP_DAYS", 14)

@@ -53,7 +53,7 @@ def watch_runway() -> int:
 def _watch(account: BillingAccount) -> None:
     funds = funds_of(account)
     if account.exhausted_at is None and _is_used_up(funds):
-        _exhaust(account)
+        _exhaust(account, funds)
         funds = funds_of(account)  # automatic top-up may have come in time
     if not _is_used_up(funds):
         BillingAccount.objects.filter(pk=account.pk).update(exhausted_at=None)
@@ -89,15 +89,25 @@ def note_step(account: BillingAccount, step: LadderStep, funds: Funds) -> None:
     )
 
 
-def _exhaust(account: BillingAccount) -> None:
+def _exhaust(account: BillingAccount, funds: Funds) -> None:
     """The first to see it starts the grace and asks the card, of any number of sweeps."""
     first = BillingAccount.objects.filter(pk=account.pk, exhausted_at__isnull=True)
-    if not first.update(exhausted_at=clock.now()):
+    if not first.update(exhausted_at=_used_up_at(funds)):
         return
     try:
         auto_top_up.request(account.pk)
     except Unavailable as error:
         logger.warning("automatic top-up of account %s: %s", account.pk, error.message)
+
+
+def _used_up_at(funds: Funds) -> datetime:
+    """When the last of it went, at the present burn, and at most one look ago: who was not watched
+    for longer still has the whole grace."""
+    now = clock.now()
+    if not funds.burn_micros_per_hour:
+        return now
+    over = timedelta(seconds=-funds.spendable_micros * HOUR / funds.burn_micros_per_hour)
+    return now - min(over, timedelta(seconds=settings.FUNDS_TICK_SECONDS))
 
 
 def _is_used_up(funds: Funds) -> bool:

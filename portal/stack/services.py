@@ -92,7 +92,8 @@ def _sandbox(config: Config) -> list[Child]:
     if not config.stripe_sandbox:
         return []
     port, state = str(config.sandbox_port), str(config.layout.stripe)
-    command = _python("billing.sandbox", "--port", port, "--state", state)
+    hook = f"{config.portal_url}/webhooks/stripe/"
+    command = _python("billing.sandbox", "--port", port, "--state", state, "--webhook-url", hook)
     return [Child(SANDBOX, command, ready=tcp_check("127.0.0.1", config.sandbox_port))]
 
 

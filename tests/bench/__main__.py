@@ -21,6 +21,8 @@ from tests.bench import (
     log_latency,
     metering,
     slurm,
+    webhooks,
+    zero,
 )
 from tests.bench.stack import Stack
 from tests.bench.table import Figure, render
@@ -29,7 +31,7 @@ from tests.slurm.lab import missing as slurm_missing
 SLURM = ("slurm_launch", "slurm_burst")
 NAMES = (
     "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
-    "metering", "closing",
+    "metering", "closing", "webhooks", "zero",
     *SLURM,
 )  # fmt: skip
 Measure = Callable[[], list[Figure]]
@@ -75,6 +77,8 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 "launches": lambda: launches.measure(stack),
                 "restart": lambda: [at_scale.restart(stack)],
                 "tick": lambda: [at_scale.tick(stack)],
+                "webhooks": lambda: webhooks.measure(stack),
+                "zero": lambda: zero.measure(stack),
                 "metering": lambda: metering.measure(stack),
                 "closing": lambda: closing.measure(stack),
             }

@@ -21,7 +21,7 @@ LISTEN_SECONDS = 60.0
 
 def measure(stack: Stack) -> Figure:
     """Percentiles over the lines printed while the socket was open."""
-    cookie = _sign_in(stack)
+    cookie = sign_in(stack)
     with stack.api() as api:
         job = launch(api, "bench log", COMMAND, seconds=120)
         delays = asyncio.run(_listen(stack, job, cookie))
@@ -60,7 +60,7 @@ async def _listen(stack: Stack, job: str, cookie: str) -> list[float]:
     return [delay for printed, delay in seen.items() if printed > opened]
 
 
-def _sign_in(stack: Stack) -> str:
+def sign_in(stack: Stack) -> str:
     """The demo owner's session, as a Cookie header."""
     demo = stack.demo()
     with httpx.Client(base_url=stack.url, timeout=30) as browser:

@@ -1,12 +1,13 @@
 """`python -m tests.bench.seed`: a pool on the engine that does nothing, and teams with credit.
 
-Prints one API key a line. Run with the environment of the stack it is for.
+Prints one API key a line, with `--brief` also when the credit ends. Run with the environment of
+the stack it is for.
 """
 
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import django
 
@@ -52,22 +53,20 @@ def make_pool() -> Pool:
     return pool
 
 
-def make_teams(count: int) -> list[str]:
-    """`count` teams of one person each; an API key of each."""
-    keys = []
-    for _ in range(count):
-        number = User.objects.count()
-        user = User.objects.create_user(f"bench{number}@example.org", "correct horse battery")
-        team = create_team(owner=user, name=f"Bench {number}")
-        grant_credit(
-            Actor.system("bench"),
-            ensure_account(team),
-            amount_micros=1000 * MICROS,
-            reason="bench",
-            idempotency_key=f"bench:{team.pk}",
-        )
-        keys.append(create_api_key(actor_of_user(user), name="bench")[1])
-    return keys
+def make_team(expires_at: datetime | None = None) -> str:
+    """A team of one person with credit, for ever or for a time; an API key of it."""
+    number = User.objects.count()
+    user = User.objects.create_user(f"bench{number}@example.org", "correct horse battery")
+    team = create_team(owner=user, name=f"Bench {number}")
+    grant_credit(
+        Actor.system("bench"),
+        ensure_account(team),
+        amount_micros=1000 * MICROS,
+        reason="bench",
+        idempotency_key=f"bench:{team.pk}",
+        expires_at=expires_at,
+    )
+    return create_api_key(actor_of_user(user), name="bench")[1]
 
 
 def make_running(pool: Pool, count: int) -> None:
@@ -127,10 +126,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.seed")
     parser.add_argument("--teams", type=int, default=0)
     parser.add_argument("--running", type=int, default=0)
+    parser.add_argument("--brief", type=float, help="a team whose credit lasts so many seconds")
     options = parser.parse_args()
+    if options.brief is not None:
+        ends = clock.now() + timedelta(seconds=options.brief)
+        print(make_team(ends), ends.isoformat())
+        return
     pool = make_pool()
-    for key in make_teams(options.teams):
-        print(key, flush=True)
+    for _ in range(options.teams):
+        print(make_team(), flush=True)
     make_running(pool, options.running)
 
 

@@ -53,7 +53,19 @@ def end(engine: Engine, job: Workload) -> None:
     job.refresh_from_db()
 
 
+def test_who_was_not_watched_has_the_grace_all_the_same(
+    account: BillingAccount, run: Any, time: Time
+) -> None:
+    job = run()
+    time.forward(hours=24)
+    time.forward(seconds=289)
+    assert status_of(job) == WorkloadStatus.RUNNING
+    time.forward(seconds=10)
+    assert status_of(job) == WorkloadStatus.STOPPING
+
+
 # $50 at $2.10 an hour last 23 h 48 min 34 s: the first look is under a day already.
+CREDIT_LASTS_SECONDS = 85_714
 
 
 def test_a_day_left_is_told_once(account: BillingAccount, run: Any, time: Time) -> None:
@@ -95,11 +107,12 @@ def test_work_goes_on_for_the_grace_and_no_longer_than_a_tick_more(
     account: BillingAccount, run: Any, time: Time
 ) -> None:
     job = run()
-    time.forward(hours=24)
-    assert status_of(job) == WorkloadStatus.RUNNING
-    time.forward(seconds=299)
-    assert status_of(job) == WorkloadStatus.RUNNING
-    time.forward(seconds=10)
+    time.forward(seconds=CREDIT_LASTS_SECONDS - 1)
+    time.forward(seconds=10)  # nine seconds after the last of it went
+    for _ in range(29):
+        time.forward(seconds=10)
+        assert status_of(job) == WorkloadStatus.RUNNING
+    time.forward(seconds=10)  # 309 s
     assert status_of(job) == WorkloadStatus.STOPPING
     done = EnforcementAction.objects.get()
     assert (done.kind, done.subject) == (Enforcement.FUNDS_STOP, job.public_id)

@@ -39,7 +39,7 @@ def words() -> list[str]:
 def test_files_outlive_the_credit_and_are_deleted_after_the_days(
     account: BillingAccount, time: Time
 ) -> None:
-    time.forward(hours=6)
+    time.forward(hours=5)
     time.forward(days=14, seconds=-1)
     assert keeps_storage(account)
     time.forward(seconds=1)
@@ -53,31 +53,34 @@ def test_files_cost_until_they_are_deleted_and_nothing_after(
     account: BillingAccount, time: Time
 ) -> None:
     began = time.now
-    time.forward(hours=6)
+    time.forward(hours=5)
     time.forward(days=14)
     time.forward(days=1)
     interval = UsageInterval.objects.get()
-    assert interval.ended_at == began + timedelta(hours=6, days=14)
-    assert interval.billed_micros == (14 * 24 + 6) * 10 * MICROS
+    assert interval.ended_at == began + timedelta(hours=5, days=14)
+    assert interval.billed_micros == (14 * 24 + 5) * 10 * MICROS
 
 
 def test_every_step_is_told_once(account: BillingAccount, time: Time) -> None:
+    began = time.now
     for _ in range(2):
         time.forward(minutes=1)
     for hours in (4, 2, 24, 24 * 10, 24, 24, 24, 24, 24):
         time.forward(hours=hours)
+    # Six hours and two minutes after the beginning it was seen, and at most a look before that.
+    ends = began + timedelta(days=14, hours=6, minutes=2, seconds=-10)
     assert words() == [
         "credit for less than a day",
         "credit for less than an hour",
         "the credit is used up",
-        f"your files are deleted on {time.now - timedelta(days=2):%-d %B %Y, %H:%M} UTC",
+        f"your files are deleted on {ends:%-d %B %Y, %H:%M} UTC",
         "kept files were deleted",
     ]
 
 
 def test_notices_name_the_day_and_the_cost(account: BillingAccount, time: Time) -> None:
-    time.forward(hours=6)
-    assert f"Kept files stay until {time.now + timedelta(days=14):%-d %B %Y}" in body()
+    time.forward(hours=5)
+    assert f"Kept files stay until {time.now + timedelta(days=14):%-d %B %Y, %H:%M}" in body()
     time.forward(days=11)
     assert "unless credit is added before" in body()
 
