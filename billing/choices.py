@@ -153,6 +153,15 @@ class PauseReason(TextChoices):
     MONTHLY_MAXIMUM = "monthly_maximum", "The month's maximum is reached"
 
 
+PAUSE_ADVICE: dict[PauseReason, str] = {
+    PauseReason.DECLINED: "Choose or add another card, then save the rule again.",
+    PauseReason.AUTHENTICATION: "Confirm the payment that waits under Payments; "
+    "it goes on by itself then.",
+    PauseReason.NO_CARD: "Add a card; it goes on by itself then.",
+    PauseReason.MONTHLY_MAXIMUM: "It goes on next month. Raise the maximum to go on now.",
+}
+
+
 class BreakKind(TextChoices):
     """What two books disagree on."""
 

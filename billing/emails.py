@@ -10,9 +10,10 @@ from django.template.loader import render_to_string
 
 from accounts.choices import Role
 from accounts.models import Membership, Team
+from billing.choices import PAUSE_ADVICE, PauseReason
 from billing.documents.words import unit_price
-from billing.models import BudgetCrossing, FundsNotice, Price
-from billing.queries.funds import Funds, runway_text
+from billing.models import AutoTopUp, BudgetCrossing, FundsNotice, Price
+from billing.queries.funds import Funds, funds_of, runway_text
 from billing.queries.storage import keeps_storage, storage_ends_at, storage_micros_per_day
 from portal.lib.money import format_money
 
@@ -65,6 +66,21 @@ def send_funds_notice(notice: FundsNotice, funds: Funds) -> None:
         "site_name": settings.SITE_NAME,
     }
     to_owners(notice.account.team, "billing/email/funds", context)
+
+
+def send_auto_top_up_pause(rule: AutoTopUp) -> None:
+    """Why automatic top-up has stopped itself, and what makes it go on."""
+    reason, funds = PauseReason(rule.pause_reason), funds_of(rule.account)
+    context: dict[str, object] = {
+        "team": rule.account.team.name,
+        "reason": reason.label,
+        "advice": PAUSE_ADVICE[reason],
+        "balance_text": format_money(funds.balance_micros),
+        "runway_text": runway_text(funds.runway_seconds),
+        "url": f"{settings.SITE_URL}/billing/cards/",
+        "site_name": settings.SITE_NAME,
+    }
+    to_owners(rule.account.team, "billing/email/auto_top_up", context)
 
 
 def to_owners(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing.actions import (
+    auto_pause,
     auto_top_up,
     collecting,
     expiry,
@@ -72,8 +73,10 @@ def recover_payments() -> int:
 
 @shared_task(name="billing.tasks.top_up_automatically")
 def top_up_automatically() -> int:
-    """Charge the cards of those who asked for it and are short."""
-    return auto_top_up.run_due()
+    """Charge the cards of those who asked for it and are short; tell of what has paused."""
+    tried = auto_top_up.run_due()
+    auto_pause.tell_pauses()
+    return tried
 
 
 @shared_task(name="billing.tasks.reconcile")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from billing.actions.telling import tell_once
 from billing.choices import PauseReason, PaymentPurpose, PaymentStatus
+from billing.emails import send_auto_top_up_pause
 from billing.models import AutoTopUp, BillingAccount, Payment
 from portal.lib import clock
 
@@ -27,7 +29,7 @@ def pause_after(account: BillingAccount, payment: Payment) -> None:
 def pause(account: BillingAccount, reason: PauseReason) -> None:
     """Stop charging until the owner has seen to `reason`; an earlier pause stays as it is."""
     AutoTopUp.objects.filter(account=account, pause_reason="").update(
-        pause_reason=reason, paused_at=clock.now()
+        pause_reason=reason, paused_at=clock.now(), told_at=None
     )
 
 
@@ -36,3 +38,20 @@ def resume(account: BillingAccount, *reasons: PauseReason) -> None:
     AutoTopUp.objects.filter(account=account, pause_reason__in=reasons).update(
         pause_reason="", paused_at=None
     )
+
+
+def tell_pauses() -> int:
+    """Mail the owners of every automatic top-up that has paused, once a pause; returns how many."""
+    untold = AutoTopUp.objects.filter(is_on=True, told_at__isnull=True).exclude(pause_reason="")
+    return sum(_tell(key) for key in list(untold.values_list("pk", flat=True)))
+
+
+def _tell(rule_id: int) -> bool:
+    row = AutoTopUp.objects.filter(pk=rule_id)
+
+    def send() -> None:
+        rule = row.select_related("account__team").get()
+        if rule.pause_reason:
+            send_auto_top_up_pause(rule)
+
+    return tell_once(row.exclude(pause_reason=""), send)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from smtplib import SMTPException
-
 from django.db import transaction
 
 from accounts.access import require_owner, team_of
@@ -13,6 +10,7 @@ from accounts.actor import Actor
 from accounts.models import ApiKey, Membership
 from billing.access import account_of
 from billing.actions.accounts import lock_account
+from billing.actions.telling import tell_once
 from billing.choices import BudgetScope
 from billing.emails import send_budget_crossing
 from billing.labels import CostLabels
@@ -23,7 +21,6 @@ from portal.lib import clock
 from portal.lib.errors import Conflict, InsufficientFunds, InvalidInput, NotFound
 from portal.lib.money import MICROS, MICROS_PER_CENT, format_money
 
-logger = logging.getLogger(__name__)
 THRESHOLDS = (50, 80, 95, 100)
 MAX_BUDGET_MICROS = 10_000_000 * MICROS
 MOST = 200
@@ -149,21 +146,18 @@ def _crossings(use: BudgetUse) -> list[BudgetCrossing]:
 
 
 def _tell(crossing_id: int, *, is_news: bool) -> bool:
-    """Claim, commit, then send: of two senders one does. A mail that fails is tried again."""
-    now = clock.now()
-    mine = BudgetCrossing.objects.filter(pk=crossing_id, told_at__isnull=True).update(told_at=now)
-    if not mine or not is_news:
+    row = BudgetCrossing.objects.filter(pk=crossing_id)
+    if not is_news:
+        row.filter(told_at__isnull=True).update(told_at=clock.now())
         return False
-    crossing = BudgetCrossing.objects.select_related(
-        "budget__account__team", "budget__member", "budget__api_key"
-    ).get(pk=crossing_id)
-    try:
+
+    def send() -> None:
+        crossing = row.select_related(
+            "budget__account__team", "budget__member", "budget__api_key"
+        ).get()
         send_budget_crossing(crossing, name_of(crossing.budget))
-    except (OSError, SMTPException):
-        logger.exception("the notice of budget %s could not be sent", crossing.budget)
-        BudgetCrossing.objects.filter(pk=crossing_id).update(told_at=None)
-        return False
-    return True
+
+    return tell_once(row, send)
 
 
 def _check_amount(amount_micros: int) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from smtplib import SMTPException
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from billing.actions import auto_top_up
+from billing.actions.telling import tell_once
 from billing.choices import LadderStep
 from billing.emails import send_funds_notice
 from billing.models import BillingAccount, FundsNotice, UsageInterval
@@ -155,16 +155,8 @@ def storage_overdue_accounts(now: datetime) -> list[BillingAccount]:
 
 
 def _tell(notice_id: int) -> bool:
-    """Claim, commit, then send: of two senders one does. A mail that fails is tried again."""
-    now = clock.now()
-    mine = FundsNotice.objects.filter(pk=notice_id, told_at__isnull=True).update(told_at=now)
-    if not mine:
-        return False
-    notice = FundsNotice.objects.select_related("account__team").get(pk=notice_id)
-    try:
+    def send() -> None:
+        notice = FundsNotice.objects.select_related("account__team").get(pk=notice_id)
         send_funds_notice(notice, funds_of(notice.account))
-    except (OSError, SMTPException):
-        logger.exception("the notice of account %s could not be sent", notice.account_id)
-        FundsNotice.objects.filter(pk=notice_id).update(told_at=None)
-        return False
-    return True
+
+    return tell_once(FundsNotice.objects.filter(pk=notice_id), send)

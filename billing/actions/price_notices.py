@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
-from smtplib import SMTPException
 
-from django.db import transaction
-
+from billing.actions.telling import tell_once
 from billing.emails import send_price_change
 from billing.models import BillingAccount, Price, PriceNotice, UsageInterval
 from billing.queries.prices import price_in
 from portal.lib import clock
 
-logger = logging.getLogger(__name__)
 # Who used it in this time before the notice is told.
 USED_WITHIN = timedelta(days=30)
 
@@ -50,23 +46,11 @@ def _note(price: Price) -> None:
 
 
 def _send(notice_id: int) -> bool:
-    """Claim, commit, then send: of two senders one does. A mail that fails is tried again."""
-    with transaction.atomic():
-        notice = (
-            PriceNotice.objects.select_for_update(skip_locked=True, of=("self",))
-            .select_related("price__sku", "account__team", "account__price_book")
-            .filter(pk=notice_id, sent_at__isnull=True)
-            .first()
-        )
-        if notice is None:
-            return False
-        notice.sent_at = clock.now()
-        notice.save(update_fields=["sent_at"])
-    current = price_in(notice.account.price_book, notice.price.sku.code, at=clock.now())
-    try:
+    def send() -> None:
+        notice = PriceNotice.objects.select_related(
+            "price__sku", "account__team", "account__price_book"
+        ).get(pk=notice_id)
+        current = price_in(notice.account.price_book, notice.price.sku.code, at=clock.now())
         send_price_change(notice.account.team, notice.price, current)
-    except (OSError, SMTPException):
-        logger.exception("the notice of price %s could not be sent", notice.price_id)
-        PriceNotice.objects.filter(pk=notice_id).update(sent_at=None)
-        return False
-    return True
+
+    return tell_once(PriceNotice.objects.filter(pk=notice_id), send, noted="sent_at")

@@ -17,6 +17,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from billing.actions.breaks import explain_break
 from billing.actions.reconcile import reconcile
+from billing.admin.asking import ask
 from billing.models import (
     AutoTopUp,
     Dispute,
@@ -26,7 +27,7 @@ from billing.models import (
     ReconciliationRun,
     Refund,
 )
-from portal.lib.errors import PortalError
+from portal.lib.errors import PortalError, Unavailable
 from portal.lib.money import format_money, from_cents
 from portal.lib.staff import LookOnlyAdmin
 
@@ -175,16 +176,24 @@ class ReconciliationRunAdmin(LookOnlyAdmin):
         description="Reconcile now", url_path="reconcile-now", permissions=["view"]
     )
     def reconcile_now(self, request: HttpRequest) -> HttpResponse:
-        """Compare everything, and lead to what differs."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        run = reconcile()
-        if run.error:
-            messages.error(request, run.error)
-        found = ReconciliationBreak.objects.filter(resolved_at__isnull=True).count()
-        words = f"{found} differences are open." if found else "All books agree."
-        (messages.warning if found else messages.success)(request, words)
-        return HttpResponseRedirect(reverse("admin:billing_reconciliationbreak_changelist"))
+        """Ask, compare everything, and lead to what differs."""
+
+        def act(_user: User) -> str:
+            run = reconcile()
+            if run.error:
+                raise Unavailable(run.error)
+            found = ReconciliationBreak.objects.filter(resolved_at__isnull=True).count()
+            return f"{found} differences are open." if found else "All books agree."
+
+        return ask(
+            self,
+            request,
+            forms.Form(request.POST if request.method == "POST" else None),
+            act,
+            title="Reconcile now",
+            text="Our books are compared with Stripe's and with each other. It may take a minute.",
+            back=reverse("admin:billing_reconciliationbreak_changelist"),
+        )
 
 
 class ExplainForm(forms.Form):

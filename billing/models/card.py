@@ -71,7 +71,8 @@ class CardSetup(models.Model):
 class AutoTopUp(models.Model):
     """When the available balance falls under `threshold`, the default card pays `amount`.
 
-    `monthly_maximum` bounds what is charged in a calendar month (UTC), taxes included.
+    `monthly_maximum` bounds what is charged in a calendar month (UTC), taxes included. `told_at` is
+    when the owners were told of the present pause.
     """
 
     account = models.OneToOneField(
@@ -83,6 +84,7 @@ class AutoTopUp(models.Model):
     monthly_maximum_micros = models.BigIntegerField()
     pause_reason = models.CharField(max_length=20, choices=PauseReason, blank=True, default="")
     paused_at = models.DateTimeField(null=True)
+    told_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(default=clock.now)
 
     class Meta:

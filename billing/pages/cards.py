@@ -18,7 +18,7 @@ from accounts.pages.base import PortalRequest, signed_in
 from billing.access import account_of, card_setup_for
 from billing.actions import cards as saved
 from billing.actions.auto_top_up import LEAST_BETWEEN, set_rule, turn_off
-from billing.choices import CardStatus, PauseReason, PaymentStatus, SetupStatus
+from billing.choices import PAUSE_ADVICE, CardStatus, PauseReason, PaymentStatus, SetupStatus
 from billing.forms import AutoTopUpForm
 from billing.models import AutoTopUp, BillingAccount
 from billing.pages.facts import facts_of
@@ -28,13 +28,6 @@ from portal.lib.money import MICROS
 
 _DEFAULTS = {"threshold": 10, "amount": 50, "monthly_maximum": 500}
 # What to do about a pause.
-_WHAT_TO_DO = {
-    PauseReason.DECLINED: "Choose or add another card, then save the rule again.",
-    PauseReason.AUTHENTICATION: "Confirm the payment that waits under Payments; "
-    "it goes on by itself then.",
-    PauseReason.NO_CARD: "Add a card; it goes on by itself then.",
-    PauseReason.MONTHLY_MAXIMUM: "It goes on next month. Raise the maximum to go on now.",
-}
 
 
 @require_safe
@@ -144,7 +137,7 @@ def _rule_facts(rule: AutoTopUp | None) -> dict[str, Any]:
     return {
         "is_on": is_on,
         "pause_label": reason.label if reason else "",
-        "pause_advice": _WHAT_TO_DO[reason] if reason else "",
+        "pause_advice": PAUSE_ADVICE[reason] if reason else "",
     }
 
 

@@ -83,7 +83,13 @@ def test_staff_grants_credit_once(dora: User, account: BillingAccount, client_of
     url = f"{_page(account).removesuffix('change/')}grant-credit/"
     found = re.search(r'name="key" value="([^"]+)"', client.get(url).content.decode())
     assert found
-    form = {"amount": "12.50", "reason": "an outage", "key": found[1]}
+    form = {
+        "amount": "12.50",
+        "reason": "an outage",
+        "key": found[1],
+        "kind": "goodwill",
+        "last_day": "2999-12-31",
+    }
     for _ in range(2):
         assert client.post(url, form).status_code == 302
     assert funds_of(account).balance_micros == 62_500_000
@@ -96,7 +102,7 @@ def test_bad_grant_is_said_on_the_form(
     dora: User, account: BillingAccount, client_of: ClientOf, amount: str
 ) -> None:
     url = f"{_page(account).removesuffix('change/')}grant-credit/"
-    form = {"amount": amount, "reason": "", "key": "0" * 32}
+    form = {"amount": amount, "reason": "", "key": "0" * 32, "kind": "promotional"}
     assert client_of(dora).post(url, form).status_code == 400
     assert funds_of(account).balance_micros == 50 * MICROS
 
@@ -107,7 +113,7 @@ def test_people_who_are_not_staff_see_nothing(
     client = client_of(alice)
     assert client.get("/admin/billing/journalentry/").status_code == 302
     url = f"{_page(account).removesuffix('change/')}grant-credit/"
-    client.post(url, {"amount": "5", "reason": "me", "key": "0" * 32})
+    client.post(url, {"amount": "5", "reason": "me", "key": "0" * 32, "kind": "promotional"})
     assert funds_of(account).balance_micros == 50 * MICROS
     assert not Invoice.objects.exists()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 
 import pytest
+from django.core import mail
 from django.db import IntegrityError, connections
 
 from accounts.access import actor_of_user
 from accounts.actor import Actor
 from accounts.models import User
+from billing.actions.auto_pause import tell_pauses
 from billing.actions.auto_top_up import request, run_due, set_rule, turn_off
 from billing.actions.confirming import confirm_payment
 from billing.actions.payments import new_payment, settle_intent
@@ -160,6 +162,42 @@ def test_bank_that_wants_the_owner_pauses_and_their_answer_resumes(
     settle_intent(payment.payment_intent_id or "")
     assert pause_of(account) == ""
     assert funds_of(account).balance_micros == 90 * MICROS
+
+
+def test_owners_are_told_of_a_pause_once(
+    account: BillingAccount, actor: Actor, box: Box, hands: Hands
+) -> None:
+    box.save_card(actor, DECLINES_LATER)
+    rule(actor)
+    request(account.pk)
+    assert (tell_pauses(), tell_pauses()) == (1, 0)
+    (message,) = mail.outbox
+    assert message.subject == "Alice's team: automatic top-up has paused"
+    assert message.to == ["alice@example.org"]
+    assert "The card was declined" in message.body
+    assert "Choose or add another card" in message.body
+
+
+def test_next_pause_is_told_again(
+    account: BillingAccount, actor: Actor, box: Box, hands: Hands
+) -> None:
+    box.save_card(actor, DECLINES_LATER)
+    for _ in range(2):
+        rule(actor)
+        request(account.pk)
+        tell_pauses()
+        hands.forward(hours=2)
+    assert len(mail.outbox) == 2
+
+
+def test_pause_that_is_over_is_not_told(
+    account: BillingAccount, actor: Actor, box: Box, hands: Hands
+) -> None:
+    box.save_card(actor, DECLINES_LATER)
+    rule(actor)
+    request(account.pk)
+    turn_off(actor)
+    assert tell_pauses() == 0
 
 
 def test_bank_that_is_told_no_fails_the_payment(
