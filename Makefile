@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_UP := bubblewrap libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 DEBIAN_SLURM := slurm-wlm slurmrestd slurm-wlm-jwt-plugin slurmdbd munge mariadb-server
-DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc $(DEBIAN_SLURM)
+DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc postgresql-15 $(DEBIAN_SLURM)
 
-.PHONY: up test test-fast test-long lint format bench chaos screenshots deps deps-up lock clean help
+.PHONY: up test test-fast test-debian test-long lint format bench chaos screenshots deps deps-up lock clean help
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -19,6 +19,9 @@ test: $(VENV)/dev.stamp deps ## run the whole suite
 
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
 	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not mutants"
+
+test-debian: $(VENV)/dev.stamp deps ## everything about data, on Debian's PostgreSQL 15
+	@TEST_POSTGRES=debian $(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not mutants and not sandbox"
 
 test-long: $(VENV)/dev.stamp ## the state machine of money for 20,000 steps
 	@MACHINE_STEPS=20000 $(BIN)/pytest -q -s tests/billing/test_machine.py

@@ -1,7 +1,8 @@
 """The suite's own PostgreSQL and Valkey, in a temporary folder (a pytest plugin).
 
 Its environment is set when it is imported, before anything reads the settings; the servers start
-with the session and end with it. `DATABASE_URL` and `REDIS_URL` from outside are used instead.
+with the session and end with it. `DATABASE_URL` and `REDIS_URL` from outside are used instead;
+`TEST_POSTGRES=debian` takes Debian's PostgreSQL 15 for the embedded one.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import pytest
 
 from portal.stack.postgres import EmbeddedPostgres
 from portal.stack.valkey import EmbeddedValkey
+from tests.debian_postgres import DebianPostgres
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="fgt-"))
-_servers: list[EmbeddedPostgres | EmbeddedValkey] = []
+_servers: list[EmbeddedPostgres | DebianPostgres | EmbeddedValkey] = []
 
 
 def _choose() -> None:
@@ -28,13 +30,19 @@ def _choose() -> None:
     os.environ.setdefault("STRIPE_API_BASE", "http://127.0.0.1:1")
     os.environ.setdefault("SECRET_KEY", "of-the-tests-" + "x" * 40)
     if "DATABASE_URL" not in os.environ:
-        postgres = EmbeddedPostgres(_FOLDER / "pg", _FOLDER / "s", fsync=False)
+        postgres = _postgres()
         os.environ["DATABASE_URL"] = postgres.url
         _servers.append(postgres)
     if "REDIS_URL" not in os.environ:
         valkey = EmbeddedValkey(_FOLDER / "v")
         os.environ["REDIS_URL"] = valkey.url
         _servers.append(valkey)
+
+
+def _postgres() -> EmbeddedPostgres | DebianPostgres:
+    if os.environ.get("TEST_POSTGRES") == "debian":
+        return DebianPostgres(_FOLDER / "pg")
+    return EmbeddedPostgres(_FOLDER / "pg", _FOLDER / "s", fsync=False)
 
 
 _choose()
