@@ -32,7 +32,7 @@ LEFT JOIN LATERAL (
     SELECT sum(m.unit_seconds) AS units, sum(m.busy_ppm_seconds) AS busy_ppm,
         sum(m.idle_seconds) AS idle
     FROM billing_usagemeasure m
-    WHERE m.interval_id = i.id AND m.hour >= date_trunc('hour', r.segment_start)
+    WHERE m.interval_id = i.id AND m.hour > r.segment_start - interval '1 hour'
         AND m.hour < r.segment_end
 ) AS use ON NOT r.is_back
 WHERE r.account_id = ANY(%(accounts)s) AND r.period_start = %(month)s
