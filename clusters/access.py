@@ -6,18 +6,73 @@ from django.db.models import QuerySet
 
 from accounts.access import team_of
 from accounts.actor import Actor
-from accounts.choices import ActorKind
-from clusters.choices import WorkloadKind
-from clusters.models import Pool, Workload
+from accounts.choices import ActorKind, Role
+from clusters.choices import Service, WorkloadKind
+from clusters.models import NotebookGuest, Pool, Volume, Workload
 from portal.lib.errors import NotFound
 
 
-def jobs_of(actor: Actor) -> QuerySet[Workload]:
-    """The jobs the actor may see, newest first: its team's; all for staff without a team."""
-    jobs = Workload.objects.filter(kind=WorkloadKind.JOB).select_related("pool", "price")
+def workloads_of(actor: Actor) -> QuerySet[Workload]:
+    """What the actor may see, newest first: its team's; all for staff without a team."""
+    found = Workload.objects.select_related("pool", "price").order_by("-pk")
     if actor.kind in {ActorKind.STAFF, ActorKind.SYSTEM} and actor.team is None:
-        return jobs.order_by("-pk")
-    return jobs.filter(team=team_of(actor)).order_by("-pk")
+        return found
+    return found.filter(team=team_of(actor))
+
+
+def jobs_of(actor: Actor) -> QuerySet[Workload]:
+    """The jobs the actor may see, newest first."""
+    return workloads_of(actor).filter(kind=WorkloadKind.JOB)
+
+
+def notebooks_of(actor: Actor) -> QuerySet[Workload]:
+    """The notebooks the actor may see, newest first, with what is a notebook's own."""
+    found = workloads_of(actor).filter(kind=WorkloadKind.NOTEBOOK)
+    return found.filter(notebook__removed_at__isnull=True).select_related(
+        "notebook", "volume", "created_by"
+    )
+
+
+def notebook_for(actor: Actor, notebook_id: str) -> Workload:
+    """The notebook with public id `notebook_id`. Raises NotFound, also for another team's."""
+    found = notebooks_of(actor).filter(public_id=notebook_id).first()
+    if found is None:
+        raise NotFound("There is no such notebook.")
+    return found
+
+
+def volumes_of(actor: Actor) -> QuerySet[Volume]:
+    """The volumes the actor may use, by name: its team's."""
+    return Volume.objects.filter(team=team_of(actor), removed_at__isnull=True).order_by("name")
+
+
+def volume_for(actor: Actor, volume_id: str) -> Volume:
+    """The volume with public id `volume_id`. Raises NotFound, also for another team's."""
+    found = volumes_of(actor).filter(public_id=volume_id).first()
+    if found is None:
+        raise NotFound("There is no such volume.")
+    return found
+
+
+def may_open(actor: Actor, workload: Workload, service: Service) -> bool:
+    """Whether the actor, who may see `workload`, may open what it serves.
+
+    A terminal is its person's hand: the one who launched it, and owners. A notebook besides those
+    whom its person has let in. The view `clusters_app_access` says the same to the proxy.
+    """
+    user = actor.user
+    if user is None:
+        return False
+    if service == Service.TENSORBOARD or actor.role == Role.OWNER:
+        return True
+    if workload.created_by_id == user.pk:
+        return True
+    return (
+        service == Service.LAB
+        and NotebookGuest.objects.filter(
+            share__notebook=workload.pk, share__revoked_at__isnull=True, user=user
+        ).exists()
+    )
 
 
 def job_for(actor: Actor, job_id: str) -> Workload:

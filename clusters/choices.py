@@ -14,6 +14,7 @@ class WorkloadKind(TextChoices):
     """What is run."""
 
     JOB = "job", "Job"
+    NOTEBOOK = "notebook", "Notebook"
 
 
 class WorkloadStatus(TextChoices):
@@ -26,6 +27,7 @@ class WorkloadStatus(TextChoices):
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
+    STOPPED = "stopped", "Stopped"
 
 
 class AttemptState(TextChoices):
@@ -43,9 +45,11 @@ class AttemptState(TextChoices):
 
 
 _FINAL = frozenset({WorkloadStatus.SUCCEEDED, WorkloadStatus.FAILED, WorkloadStatus.CANCELLED})
+# Where nothing happens by itself any more.
+AT_REST = _FINAL | {WorkloadStatus.STOPPED}
 
 # Back to the queue from everywhere: that is a retry.
-WORKLOAD_TRANSITIONS: Transitions[WorkloadStatus] = Transitions(
+JOB_TRANSITIONS: Transitions[WorkloadStatus] = Transitions(
     {
         WorkloadStatus.QUEUED: _FINAL
         | {
@@ -63,6 +67,31 @@ WORKLOAD_TRANSITIONS: Transitions[WorkloadStatus] = Transitions(
         WorkloadStatus.CANCELLED: frozenset(),
     }
 )
+
+_RESTS = frozenset({WorkloadStatus.STOPPED, WorkloadStatus.FAILED})
+# A notebook is started and stopped as often as people like: to the queue from where it rests.
+NOTEBOOK_TRANSITIONS: Transitions[WorkloadStatus] = Transitions(
+    {
+        WorkloadStatus.QUEUED: _RESTS
+        | {
+            WorkloadStatus.QUEUED,
+            WorkloadStatus.STARTING,
+            WorkloadStatus.RUNNING,
+            WorkloadStatus.STOPPING,
+        },
+        WorkloadStatus.STARTING: _RESTS
+        | {WorkloadStatus.QUEUED, WorkloadStatus.RUNNING, WorkloadStatus.STOPPING},
+        WorkloadStatus.RUNNING: _RESTS | {WorkloadStatus.QUEUED, WorkloadStatus.STOPPING},
+        WorkloadStatus.STOPPING: _RESTS,
+        WorkloadStatus.STOPPED: frozenset({WorkloadStatus.QUEUED}),
+        WorkloadStatus.FAILED: frozenset({WorkloadStatus.QUEUED}),
+    }
+)
+
+TRANSITIONS: dict[WorkloadKind, Transitions[WorkloadStatus]] = {
+    WorkloadKind.JOB: JOB_TRANSITIONS,
+    WorkloadKind.NOTEBOOK: NOTEBOOK_TRANSITIONS,
+}
 
 ATTEMPT_TRANSITIONS: Transitions[AttemptState] = Transitions(
     {
@@ -94,11 +123,14 @@ class Reason(TextChoices):
     POOL_CLOSED = "pool_closed", "The pool starts nothing at present"
     STARTING = "starting", "GPUs are allotted, the sandbox is being made"
     RUNNING = "running", "Running"
+    SERVER_STARTING = "server_starting", "Its server is starting"
     STOP_REQUESTED = "stop_requested", "Asked to stop, may still save its work"
     COMPLETED = "completed", "Ended by itself without an error"
     USER_ERROR = "user_error", "The command ended with an error"
     ASKED_REQUEUE = "asked_requeue", "Asked to be run again"
     STOPPED = "stopped", "Stopped on request"
+    IDLE = "idle", "Stopped because nothing was done in it"
+    STOP_TIME = "stop_time", "Stopped at the time it was told to"
     CANCELLED_IN_QUEUE = "cancelled_in_queue", "Cancelled before it started"
     FUNDS_EXHAUSTED = "funds_exhausted", "Stopped because the credit ran out"
     BUDGET_REACHED = "budget_reached", "Stopped because its budget was reached"
@@ -106,6 +138,7 @@ class Reason(TextChoices):
     OUT_OF_MEMORY = "out_of_memory", "Used more memory than it was given"
     DISK_FULL = "disk_full", "Used more disk than it was given"
     START_FAILED = "start_failed", "Could not be started"
+    SERVER_SILENT = "server_silent", "Its server never answered"
     IMAGE_MISSING = "image_missing", "Its environment is not there"
     QUOTA = "quota", "Refused because a quota of the cluster is used up"
     NODE_LOST = "node_lost", "The machine it ran on went away"
@@ -160,6 +193,18 @@ ENDINGS: dict[Reason, Ending] = {
         is_billable=True,
         advice="What it wrote so far is kept.",
     ),
+    Reason.IDLE: Ending(
+        WorkloadStatus.CANCELLED,
+        Retry.NEVER,
+        is_billable=True,
+        advice="Start it again when you need it; what it was stopped for is kept as a chart.",
+    ),
+    Reason.STOP_TIME: Ending(
+        WorkloadStatus.CANCELLED,
+        Retry.NEVER,
+        is_billable=True,
+        advice="Start it again when you need it, with another time or none.",
+    ),
     Reason.CANCELLED_IN_QUEUE: Ending(
         WorkloadStatus.CANCELLED, Retry.NEVER, is_billable=True, advice="Nothing more was charged."
     ),
@@ -200,6 +245,12 @@ ENDINGS: dict[Reason, Ending] = {
         advice="Nothing was charged for it. If it happens again, tell support.",
         counts_against_node=True,
     ),
+    Reason.SERVER_SILENT: Ending(
+        WorkloadStatus.FAILED,
+        Retry.NEVER,
+        is_billable=False,
+        advice="Nothing was charged for it. The last lines of the log usually say why.",
+    ),
     Reason.IMAGE_MISSING: Ending(
         WorkloadStatus.FAILED,
         Retry.NEVER,
@@ -234,6 +285,29 @@ ENDINGS: dict[Reason, Ending] = {
     ),
 }
 
+# Ends that leave a notebook stopped, ready to be started again; after all others it has failed.
+_LEAVES_STOPPED = frozenset(
+    {
+        Reason.COMPLETED,
+        Reason.STOPPED,
+        Reason.IDLE,
+        Reason.STOP_TIME,
+        Reason.CANCELLED_IN_QUEUE,
+        Reason.FUNDS_EXHAUSTED,
+        Reason.BUDGET_REACHED,
+        Reason.TIME_LIMIT,
+        Reason.PREEMPTED,
+    }
+)
+
+
+def status_after(kind: WorkloadKind, reason: Reason) -> WorkloadStatus:
+    """The status of a workload of this kind whose last attempt has ended for `reason`."""
+    if kind == WorkloadKind.JOB:
+        return ENDINGS[reason].status
+    return WorkloadStatus.STOPPED if reason in _LEAVES_STOPPED else WorkloadStatus.FAILED
+
+
 REASON_OF_END: dict[EndReason, Reason] = {
     EndReason.COMPLETED: Reason.COMPLETED,
     EndReason.USER_ERROR: Reason.USER_ERROR,
@@ -259,3 +333,27 @@ REASON_OF_WAIT: dict[WaitCause, Reason] = {
     WaitCause.NODES_AWAY: Reason.WAITING_NODES,
     WaitCause.OTHER: Reason.WAITING_OTHER,
 }
+
+
+class Service(TextChoices):
+    """What a workload, or a tool beside it, serves to browsers."""
+
+    LAB = "lab", "JupyterLab"
+    TERMINAL = "terminal", "Terminal"
+    TENSORBOARD = "tensorboard", "TensorBoard"
+
+
+class AppState(TextChoices):
+    """Where a served application stands."""
+
+    STARTING = "starting", "Starting"
+    READY = "ready", "Ready"
+    CLOSED = "closed", "Closed"
+
+
+class Verdict(TextChoices):
+    """What a notebook is found to do. Unknown is never idle."""
+
+    BUSY = "busy", "Busy"
+    IDLE = "idle", "Idle"
+    UNKNOWN = "unknown", "Unknown"

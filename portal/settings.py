@@ -287,6 +287,28 @@ LOCAL_ALLOW_INSECURE = env_bool("LOCAL_ALLOW_INSECURE", default=False)
 AGENT_TOKEN = env_str("FASTGPU_AGENT_TOKEN")
 PROXY_PORT = env_int("PROXY_PORT", PORT + 1)
 
+# --- What workloads serve ------------------------------------------------------------------------
+
+# Where browsers reach what a workload serves: one origin each. The wildcard name must lead to the
+# proxy, and must be no part of the portal's own name that its cookies could be meant for.
+APPS_URL = env_str("APPS_URL", f"http://{{name}}.apps.localhost:{PROXY_PORT}")
+# A browser signs in to a workload again after this long; a ticket is taken within seconds.
+APP_SESSION_SECONDS = env_int("APP_SESSION_SECONDS", 12 * 3600)
+APP_TICKET_SECONDS = env_int("APP_TICKET_SECONDS", 30)
+# A server that has not answered by then has failed, and costs nothing.
+SERVER_START_SECONDS = env_int("SERVER_START_SECONDS", 120)
+# Servers kept started ahead, by environment, in each pool of an engine that can; and how much
+# memory they may take together.
+STANDBY = env_list("STANDBY", ["python-data=1"])
+STANDBY_MEMORY_BYTES = env_int("STANDBY_MEMORY_BYTES", 1 << 30)
+# A notebook is stopped when it was idle so long, if its owner chose nothing else; 0: never.
+IDLE_MINUTES = env_int("IDLE_MINUTES", 60)
+# The countdown before that is shown in the notebook and mailed.
+IDLE_NOTICE_MINUTES = env_int("IDLE_NOTICE_MINUTES", 10)
+# Less than this, mean since the last look, counts as nothing done.
+IDLE_GPU_PERCENT = env_int("IDLE_GPU_PERCENT", 5)
+IDLE_CPU_PERCENT = env_int("IDLE_CPU_PERCENT", 10)
+
 # --- API -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

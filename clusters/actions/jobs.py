@@ -21,7 +21,7 @@ from clusters.access import job_for
 from clusters.actions.launch_checks import JobRequest, check_launch
 from clusters.actions.locks import lock_workload
 from clusters.actions.set_status import move_attempt, move_workload
-from clusters.choices import AttemptState, Reason, WorkloadStatus
+from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus, status_after
 from clusters.models import Attempt, Pool, Workload, WorkloadEvent
 from portal.lib import clock
 from portal.lib.errors import Conflict, InvalidInput
@@ -156,10 +156,11 @@ def request_stop(job: Workload, reason: Reason, *, actor: Actor) -> None:
     now = clock.now()
     attempt = Attempt.objects.filter(workload=job).exclude(state=AttemptState.ENDED).first()
     if attempt is not None and _leave_queue(attempt, reason):
+        why = Reason.CANCELLED_IN_QUEUE if attempt.number == 1 else reason
         move_workload(
             job,
-            WorkloadStatus.CANCELLED,
-            Reason.CANCELLED_IN_QUEUE if attempt.number == 1 else reason,
+            status_after(WorkloadKind(job.kind), why),
+            why,
             actor=who,
             attempt_number=attempt.number,
             ended_at=now,
@@ -177,7 +178,7 @@ def request_stop(job: Workload, reason: Reason, *, actor: Actor) -> None:
     ):
         job.refresh_from_db()
         if job.status != WorkloadStatus.STOPPING:
-            raise Conflict("The job has ended already.")
+            raise Conflict(f"The {job.get_kind_display().lower()} has ended already.")
         return
     if actor.kind != ActorKind.SYSTEM:
         audit.record(actor, "job.cancelled", team=job.team, object_id=job.public_id)

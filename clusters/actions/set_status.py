@@ -7,9 +7,10 @@ from typing import Any
 
 from clusters.choices import (
     ATTEMPT_TRANSITIONS,
-    WORKLOAD_TRANSITIONS,
+    TRANSITIONS,
     AttemptState,
     Reason,
+    WorkloadKind,
     WorkloadStatus,
 )
 from clusters.models import Attempt, Workload, WorkloadEvent
@@ -38,9 +39,9 @@ def move_workload(
     Runs in the caller's transaction, writes the timeline and publishes on commit. The update is
     conditional, so of two movers one wins and the other walks away.
     """
-    changed = Workload.objects.filter(
-        pk=workload.pk, status__in=WORKLOAD_TRANSITIONS.sources_of(status)
-    ).update(status=status, reason=reason, detail=detail[:500], **columns)
+    changed = Workload.objects.filter(pk=workload.pk, status__in=_sources(workload, status)).update(
+        status=status, reason=reason, detail=detail[:500], **columns
+    )
     if not changed:
         return False
     for name, value in {"status": status, "reason": reason, "detail": detail, **columns}.items():
@@ -62,8 +63,11 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
 
     The caller holds their rows; one whose status does not admit it is left as it is.
     """
-    sources = WORKLOAD_TRANSITIONS.sources_of(WorkloadStatus.RUNNING)
-    moved = [(job, attempt) for job, attempt in started if job.status in sources]
+    moved = [
+        (job, attempt)
+        for job, attempt in started
+        if job.status in _sources(job, WorkloadStatus.RUNNING)
+    ]
     for job, attempt in moved:
         job.status, job.reason, job.detail = WorkloadStatus.RUNNING, Reason.RUNNING, ""
         job.started_at = job.started_at or attempt.started_at
@@ -80,6 +84,11 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
     )
     for event in events:
         _tell(event)
+
+
+def _sources(workload: Workload, status: WorkloadStatus) -> list[WorkloadStatus]:
+    """From where a workload of its kind may come to `status`."""
+    return TRANSITIONS[WorkloadKind(workload.kind)].sources_of(status)
 
 
 def _tell(event: WorkloadEvent) -> None:

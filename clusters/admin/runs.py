@@ -16,7 +16,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.jobs import cancel
 from clusters.admin.reasons import ReasonForm
-from clusters.choices import WORKLOAD_TRANSITIONS, WorkloadStatus
+from clusters.choices import AT_REST, WorkloadStatus
 from clusters.models import Attempt, Workload, WorkloadEvent
 from portal.lib.errors import PortalError
 from portal.lib.staff import LookOnlyAdmin, LookOnlyInline
@@ -29,13 +29,9 @@ STATUS_COLOURS = {
     WorkloadStatus.SUCCEEDED.label: "success",
     WorkloadStatus.FAILED.label: "danger",
     WorkloadStatus.CANCELLED.label: "default",
+    WorkloadStatus.STOPPED.label: "default",
 }
-STOPPABLE = [
-    status
-    for status in WorkloadStatus
-    if WORKLOAD_TRANSITIONS.may(status, WorkloadStatus.CANCELLED)
-    and status != WorkloadStatus.STOPPING
-]
+STOPPABLE = sorted(set(WorkloadStatus) - AT_REST - {WorkloadStatus.STOPPING})
 MOST_STOPPED_AT_ONCE = 200
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 REQUEUE_EXIT_CODE = 75
@@ -97,6 +98,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server of an attempt listens, as the proxy's machine reaches it.
+
+    Either `socket`, the path of a unix socket in a folder that hostile code writes: it may be
+    connected to only through `clusters.backends.dial`, which follows no links and takes no socket
+    but one of `owner_uid`. Or `host` and `port`. `token`: what it wants as `Authorization: token`.
+    """
+
+    socket: str = ""
+    owner_uid: int = -1
+    host: str = ""
+    port: int = 0
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFolder:
+    """A folder of this machine, `host`, that a sandbox shows read-only as `inside`."""
+
+    host: str
+    inside: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchSpec:
     """Everything an engine needs to run one attempt.
 
@@ -106,6 +131,10 @@ class LaunchSpec:
     where the engine places by itself. `previous_name` is the attempt before this one: an
     engine that has put that one back into its own queue hands it over instead of starting
     another. `options` are the pool's, as `Backend.pool_options` names them.
+
+    `volume` names one of the engine's volumes (see `Volumes`), mounted at /workspace and the
+    folder the command starts in. `serves`: the command is a server (see `Serving`). `reads` are
+    folders shown read-only, for engines of the portal's own machine.
     """
 
     external_name: str
@@ -124,6 +153,9 @@ class LaunchSpec:
     previous_name: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    volume: str = ""
+    serves: bool = False
+    reads: tuple[ReadFolder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,3 +401,83 @@ class Reservations(ABC):
     @abstractmethod
     def reservations(self) -> Sequence[Reservation]:
         """What is set aside now, of ours."""
+
+
+class Serving(ABC):
+    """Its attempts can serve HTTP to the proxy.
+
+    The command of a spec that `serves` finds FASTGPU_SERVE_SOCKET, the path of a unix socket to
+    listen on, or FASTGPU_SERVE_HOST and FASTGPU_SERVE_FILE: an address to listen on at a port of
+    its choice, and a file to write `{"port": N}` to; and FASTGPU_SERVE_TOKEN, which it demands.
+    `python -m fastgpu.lab` does all that.
+    """
+
+    @abstractmethod
+    def endpoint(self, external_name: str, service: str) -> Endpoint | None:
+        """Where the server of `service` (`lab`, `terminal`, `tensorboard`) is to be reached.
+
+        Nothing need listen there yet. None where it is not known (yet, or any more).
+        """
+
+    @abstractmethod
+    def open_terminal(self, external_name: str) -> None:
+        """Start a terminal server inside a running attempt, as what runs there. Idempotent."""
+
+
+class Volumes(ABC):
+    """Keeps volumes: folders that outlive attempts, below one this machine sees too."""
+
+    @abstractmethod
+    def make_volume(self, name: str, *, team_number: int) -> None:
+        """Make the folder, owned by whom the team's attempts run as. Idempotent."""
+
+    @abstractmethod
+    def volume_path(self, name: str) -> Path:
+        """Where the volume lies on this machine. Its content is written by hostile code."""
+
+    @abstractmethod
+    def volume_owner(self, team_number: int) -> tuple[int, int] | None:
+        """Uid and gid files of the team have there; None where they are the portal's own."""
+
+    @abstractmethod
+    def erase_volume(self, name: str) -> None:
+        """Delete the folder and all that is in it. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyWish:
+    """`count` servers of `environment` that have started and wait, running `command`."""
+
+    environment: str
+    command: str
+    count: int
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyState:
+    """What stands by of one environment: those that answer, and those that are on their way."""
+
+    environment: str
+    ready: int
+    starting: int
+
+
+class Standby(ABC):
+    """Can keep servers started ahead: no GPU, no volume, nothing of any team.
+
+    `submit` takes one for a spec that serves the same command in the same environment, and makes
+    it that attempt: from outside nothing tells it from one that was started for it.
+    """
+
+    @abstractmethod
+    def keep_standbys(self, wishes: Sequence[StandbyWish]) -> Sequence[StandbyState]:
+        """Start what is missing, end what is too many or of an environment that has changed."""
+
+
+class Folders(ABC):
+    """Keeps the files of its attempts where this machine sees them."""
+
+    @abstractmethod
+    def folders_of(self, external_name: str) -> Mapping[str, Path]:
+        """`home`, `checkpoints` and, where mounted, `workspace` of an attempt, as far as there."""

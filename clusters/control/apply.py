@@ -26,6 +26,8 @@ from clusters.choices import (
     AttemptState,
     Reason,
     Retry,
+    WorkloadKind,
+    status_after,
 )
 from clusters.control.begin import Case, begin, facts_of
 from clusters.control.breaker import consider_breaker
@@ -239,7 +241,7 @@ def _end(
         reason = Reason(job.stop_reason or Reason.STOPPED)
     move_workload(
         job,
-        ENDINGS[reason].status,
+        status_after(WorkloadKind(job.kind), reason),
         reason,
         detail=detail,
         attempt_number=attempt.number,

@@ -39,6 +39,9 @@ class Workload(models.Model):
     nodes = models.PositiveIntegerField(default=1)
     max_retries = models.PositiveIntegerField(default=0)
     environment = models.SlugField(max_length=40)
+    volume = models.ForeignKey(
+        "clusters.Volume", on_delete=models.PROTECT, null=True, related_name="workloads"
+    )
     command = models.TextField()
     env = models.JSONField(default=dict)
     time_limit_seconds = models.PositiveIntegerField()

@@ -11,7 +11,7 @@ from django.db.models.functions import RowNumber
 
 from billing.queries.usage import Part, burn_of, cost_of, intervals_of
 from clusters.actions.jobs import RESOURCE_KIND
-from clusters.choices import ENDINGS, WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
+from clusters.choices import AT_REST, ENDINGS, Reason, WorkloadStatus
 from clusters.models import Attempt, Gpu, Workload, WorkloadEvent
 from clusters.queries.attempts import (
     AttemptFacts,
@@ -28,7 +28,6 @@ from clusters.queries.attempts import (
 from portal.lib import clock
 from portal.lib.money import cost_micros
 
-FINAL = frozenset(WORKLOAD_TRANSITIONS.final())
 # What a filter of the list means: a word for people may stand for several statuses.
 FILTERS: dict[str, tuple[WorkloadStatus, ...]] = {
     "active": (
@@ -133,7 +132,7 @@ def reason_words(job: Workload) -> str:
 def advice_for(job: Workload) -> str:
     """What the person can do about how it ended; empty while it has not."""
     reason = Reason(job.reason)
-    return ENDINGS[reason].advice if job.status in FINAL and reason in ENDINGS else ""
+    return ENDINGS[reason].advice if job.status in AT_REST and reason in ENDINGS else ""
 
 
 def rate_of(job: Workload) -> int:
@@ -196,7 +195,7 @@ class JobDetail:
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.job.status in FINAL
+        return self.job.status in AT_REST
 
     @property
     def attempt(self) -> Attempt | None:

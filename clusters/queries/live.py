@@ -10,9 +10,8 @@ from accounts.models import User
 from clusters.access import job_for
 from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.registry import backend
-from clusters.choices import AttemptState
+from clusters.choices import AT_REST, AttemptState
 from clusters.models import Attempt, Workload
-from clusters.queries.jobs import FINAL
 from clusters.queries.logs import has_offset, shown_attempt, tail_offset
 from portal.lib.errors import NotFound
 
@@ -35,7 +34,7 @@ class LiveJob:
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.job.status in FINAL
+        return self.job.status in AT_REST
 
     @property
     def state(self) -> tuple[str, str, int]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from clusters.backends.base import Backend, BackendUnavailable, LogChunk, OutputFile
 from clusters.backends.registry import backend
-from clusters.choices import AttemptState
+from clusters.choices import AT_REST, AttemptState
 from clusters.models import Attempt, Workload
 from clusters.queries.attempts import attempts_of, chosen_of
-from clusters.queries.jobs import FINAL
 from portal.lib.errors import Unavailable
 
 PIECE_BYTES = 256 * 1024
@@ -39,7 +38,7 @@ def read_log(job: Workload, *, offset: int, limit: int, attempt: int | None = No
     after the job has ended, because a retry would print more. Raises NotFound, Unavailable.
     """
     shown = shown_attempt(job, attempt)
-    is_over = job.status in FINAL if attempt is None else True
+    is_over = job.status in AT_REST if attempt is None else True
     if shown is None or shown.started_at is None:
         ended = shown is None or shown.state == AttemptState.ENDED
         number = shown.number if shown else 0

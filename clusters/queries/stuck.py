@@ -16,7 +16,7 @@ from django.db.models.functions import Greatest
 from billing.models import Hold, UsageInterval
 from clusters.actions.jobs import RESOURCE_KIND
 from clusters.backends.registry import backend_names
-from clusters.choices import WORKLOAD_TRANSITIONS, AttemptState
+from clusters.choices import AT_REST, AttemptState
 from clusters.models import Attempt, Engine, Gpu, GpuAllotment, Pool, Workload
 from clusters.queries.engines import engine_choices, engine_named
 from portal.lib import clock
@@ -253,9 +253,7 @@ def _gpus_kept(_now: datetime) -> Iterator[Stuck]:
 
 def _holds_kept(_now: datetime) -> Iterator[Stuck]:
     held = Hold.objects.filter(resource_kind=RESOURCE_KIND, released_at__isnull=True)
-    ended = Workload.objects.filter(
-        pk=OuterRef("resource_id"), status__in=WORKLOAD_TRANSITIONS.final()
-    )
+    ended = Workload.objects.filter(pk=OuterRef("resource_id"), status__in=AT_REST)
     jobs = Workload.objects.in_bulk(
         list(held.filter(Exists(ended)).values_list("resource_id", flat=True)[:MOST])
     )

@@ -19,7 +19,7 @@ from billing.pages.facts import facts_of as facts_of_funds
 from billing.queries.usage import burn_of, cost_of, spent_micros
 from clusters.access import jobs_of
 from clusters.actions.jobs import RESOURCE_KIND
-from clusters.choices import WORKLOAD_TRANSITIONS, Reason, WorkloadStatus
+from clusters.choices import AT_REST, Reason, WorkloadStatus
 from clusters.models import Workload
 from clusters.queries.attempts import ran_by_job
 from clusters.queries.jobs import queue_positions
@@ -71,7 +71,7 @@ def dashboard(request: PortalRequest) -> HttpResponse:
 def _context(facts: FrameFacts) -> dict[str, Any]:
     jobs = jobs_of(facts.actor)
     live = list(jobs.filter(status__in=[WorkloadStatus.QUEUED, *LIVE])[:LIVE_SHOWN])
-    ended = list(jobs.filter(status__in=WORKLOAD_TRANSITIONS.final())[:RECENT])
+    ended = list(jobs.filter(status__in=AT_REST)[:RECENT])
     costs = cost_of(RESOURCE_KIND, [job.pk for job in [*live, *ended]])
     positions = queue_positions(live)
     ran = ran_by_job([*live, *ended], at=clock.now())

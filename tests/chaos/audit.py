@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from billing.models import Hold, UsageCredit, UsageInterval
 from clusters.actions.jobs import RESOURCE_KIND
-from clusters.choices import ENDINGS, WORKLOAD_TRANSITIONS, AttemptState, Reason
+from clusters.choices import AT_REST, ENDINGS, AttemptState, Reason
 from clusters.models import Attempt, GpuAllotment, Workload, WorkloadEvent
 from tests.chaos.engine import Execution
 
@@ -87,7 +87,7 @@ def _of_leftovers(job: Workload, attempts: list[Attempt]) -> Iterator[str]:
 
 
 def _of_the_timeline(job: Workload) -> Iterator[str]:
-    final = WORKLOAD_TRANSITIONS.final()
+    final = AT_REST
     ends = WorkloadEvent.objects.filter(workload=job, status__in=final).count()
     if job.status not in final or ends != 1:
         yield f"it is {job.status} and its timeline has {ends} ends"

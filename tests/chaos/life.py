@@ -14,7 +14,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
-from clusters.choices import WORKLOAD_TRANSITIONS
+from clusters.choices import AT_REST
 from clusters.models import Pool, Workload
 from clusters.tasks import drive_pool, observe
 from portal.lib import clock
@@ -113,7 +113,7 @@ def go_on(
     is_over: Callable[[], bool] = lambda: True,
 ) -> None:
     """Tick until the job has ended and `is_over`; whoever wanted to cancel does, and again."""
-    final = WORKLOAD_TRANSITIONS.final()
+    final = AT_REST
     for number in range(MOST_TICKS):
         if order.cancel_after is not None and number >= order.cancel_after:
             _cancel(actor, job)
