@@ -15,8 +15,9 @@ from accounts.api.base import actor_of
 from accounts.api.idempotency import once
 from billing.queries.usage import Part, billed_us_of, cost_of, intervals_of
 from clusters.access import job_for, jobs_of
-from clusters.actions.jobs import RESOURCE_KIND, cancel, launch_attempt
+from clusters.actions.jobs import cancel, launch_attempt
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.api.serializers import (
     JobDetailSerializer,
     JobListSerializer,

@@ -131,9 +131,12 @@ def _allotted(attempt: Attempt, pool: Pool) -> tuple[str, ...]:
 def time_left(attempt: Attempt) -> int:
     """Seconds of the run's time limit that its earlier attempts have left, 1 at least."""
     limit = attempt.workload.time_limit_seconds
-    if attempt.number == 1:
+    first = attempt.workload.first_attempt
+    if attempt.number == first:
         return limit
-    earlier = Attempt.objects.filter(workload=attempt.workload_id, number__lt=attempt.number)
+    earlier = Attempt.objects.filter(
+        workload=attempt.workload_id, number__gte=first, number__lt=attempt.number
+    )
     used = earlier.filter(started_at__isnull=False).aggregate(
         total=Sum(F("ended_at") - F("started_at"))
     )["total"]
@@ -141,7 +144,7 @@ def time_left(attempt: Attempt) -> int:
 
 
 def _previous_name(attempt: Attempt) -> str:
-    if attempt.number == 1:
+    if attempt.number == attempt.workload.first_attempt:
         return ""
     earlier = Attempt.objects.filter(workload=attempt.workload_id, number=attempt.number - 1)
     return earlier.values_list("external_name", flat=True).first() or ""

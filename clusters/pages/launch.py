@@ -24,7 +24,8 @@ from billing.access import account_of
 from billing.queries.budgets import cap_of
 from billing.queries.funds import Funds, funds_of, runway_text
 from clusters.access import job_for, jobs_of, pools_of
-from clusters.actions.jobs import Quote, launch, quote
+from clusters.actions.jobs import launch
+from clusters.actions.launching import Quote, quote
 from clusters.examples import EXAMPLES, Example, example_of
 from clusters.forms import LaunchForm
 from clusters.models import Pool, Workload

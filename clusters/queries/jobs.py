@@ -10,7 +10,7 @@ from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from billing.queries.usage import Part, burn_of, cost_of, intervals_of
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.choices import AT_REST, ENDINGS, Reason, WorkloadStatus
 from clusters.models import Attempt, Gpu, Workload, WorkloadEvent
 from clusters.queries.attempts import (

@@ -18,7 +18,7 @@ from billing.models import CreditLot
 from billing.pages.facts import facts_of as facts_of_funds
 from billing.queries.usage import burn_of, cost_of, spent_micros
 from clusters.access import jobs_of
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.choices import AT_REST, Reason, WorkloadStatus
 from clusters.models import Workload
 from clusters.queries.attempts import ran_by_job

@@ -14,8 +14,9 @@ from django.urls import reverse
 from accounts.actions.teams import create_api_key
 from accounts.actor import Actor
 from accounts.models import AuditEvent, User
-from clusters.actions.jobs import add_attempt, launch
+from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.launching import add_attempt
 from clusters.choices import AttemptState, WorkloadStatus
 from clusters.models import Attempt, Pool, Workload
 from clusters.tasks import drive_pool
