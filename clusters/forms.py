@@ -9,7 +9,8 @@ from typing import Any
 
 from django import forms
 
-from clusters.actions.launch_checks import MAX_NAME, MAX_PROJECT, MAX_RETRIES, JobRequest
+from clusters.actions.launch_checks import JobRequest
+from clusters.actions.request_checks import MAX_NAME, MAX_PROJECT, MAX_RETRIES
 from clusters.models import Pool
 from portal.lib.errors import InvalidInput
 from portal.lib.money import MICROS

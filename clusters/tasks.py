@@ -11,6 +11,7 @@ from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
 from clusters.control import owners
+from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
 from clusters.control.placement import place
@@ -25,11 +26,12 @@ SWEEP_EXPIRES_SECONDS = 2
 
 @shared_task(name="clusters.tasks.drive_pool")
 def drive_pool(pool_id: int) -> None:
-    """Place, submit and stop what waits in one pool."""
+    """Place, submit, serve and stop what waits in one pool."""
     begun("clusters.tasks.drive_pool", pool_id)
     place(pool_id)
     with owners.turn() as owner:
         submit_placed(pool_id, owner=owner)
+    follow_servers(pool_id)
     pass_on_stops(pool_id)
 
 

@@ -285,6 +285,7 @@ BACKENDS |= {name: _slurm(name) for name in SLURM_CLUSTERS}
 # Runs workloads without any isolation. Never on a machine that holds anything of worth.
 LOCAL_ALLOW_INSECURE = env_bool("LOCAL_ALLOW_INSECURE", default=False)
 AGENT_TOKEN = env_str("FASTGPU_AGENT_TOKEN")
+PROXY_TOKEN = env_str("FASTGPU_PROXY_TOKEN")
 PROXY_PORT = env_int("PROXY_PORT", PORT + 1)
 
 # --- What workloads serve ------------------------------------------------------------------------

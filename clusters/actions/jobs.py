@@ -31,11 +31,13 @@ def launch_attempt(actor: Actor, request: JobRequest) -> tuple[Workload, Attempt
     team = team_of(actor)
     if actor.user is None:
         raise InvalidInput("A job is launched by a person or with an API key.")
-    pool = check_launch(actor, request)
+    places = check_launch(actor, request)
+    pool = places.pool
     job = Workload(
         team=team,
         created_by=actor.user,
         pool=pool,
+        volume=places.volume,
         name=request.name.strip(),
         gpus=request.gpus,
         nodes=request.nodes,

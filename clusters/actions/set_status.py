@@ -69,7 +69,7 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
         if job.status in _sources(job, WorkloadStatus.RUNNING)
     ]
     for job, attempt in moved:
-        job.status, job.reason, job.detail = WorkloadStatus.RUNNING, Reason.RUNNING, ""
+        job.status, job.reason, job.detail = WorkloadStatus.RUNNING, _at_start(job), ""
         job.started_at = job.started_at or attempt.started_at
     update_rows([job for job, _ in moved], ["status", "reason", "detail", "started_at", "price"])
     events = WorkloadEvent.objects.bulk_create(
@@ -77,13 +77,37 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
             workload=job,
             attempt_number=attempt.number,
             status=WorkloadStatus.RUNNING,
-            reason=Reason.RUNNING,
+            reason=job.reason,
             actor="FastGPU",
         )
         for job, attempt in moved
     )
     for event in events:
         _tell(event)
+
+
+def _at_start(workload: Workload) -> Reason:
+    """What is a server only begins to be of use when it answers."""
+    is_server = workload.kind == WorkloadKind.NOTEBOOK
+    return Reason.SERVER_STARTING if is_server else Reason.RUNNING
+
+
+def mark_serving(workload: Workload, *, attempt_number: int) -> bool:
+    """Note on the timeline that the server of a running workload answers; once."""
+    changed = Workload.objects.filter(
+        pk=workload.pk, status=WorkloadStatus.RUNNING, reason=Reason.SERVER_STARTING
+    ).update(reason=Reason.RUNNING)
+    if changed:
+        workload.reason = Reason.RUNNING
+        event = WorkloadEvent.objects.create(
+            workload=workload,
+            attempt_number=attempt_number,
+            status=WorkloadStatus.RUNNING,
+            reason=Reason.RUNNING,
+            actor="FastGPU",
+        )
+        _tell(event)
+    return bool(changed)
 
 
 def _sources(workload: Workload, status: WorkloadStatus) -> list[WorkloadStatus]:

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.actions.budgets import MAX_BUDGET_MICROS
-from clusters.actions.launch_checks import (
+from clusters.actions.request_checks import (
     MAX_COMMAND_BYTES,
     MAX_NAME,
     MAX_PROJECT,

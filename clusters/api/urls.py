@@ -6,6 +6,7 @@ from clusters.api.agent import AgentSamplesView
 from clusters.api.jobs import JobCancelView, JobsView, JobView
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
+from clusters.api.proxy import AppAnswerView, KeepView, StopView
 
 urlpatterns = [
     path("pools", PoolsView.as_view(), name="api_pools"),
@@ -16,4 +17,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
     path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
+    path("proxy/apps/<int:app_id>/answer", AppAnswerView.as_view(), name="api_proxy_answer"),
+    path("proxy/notebooks/<str:notebook_id>/keep", KeepView.as_view(), name="api_proxy_keep"),
+    path("proxy/notebooks/<str:notebook_id>/stop", StopView.as_view(), name="api_proxy_stop"),
 ]

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from billing.actions.holds import release_hold
 from billing.actions.metering import close_interval
+from clusters.actions.apps import close_routes
 from clusters.actions.launching import RESOURCE_KIND
 from clusters.actions.locks import lock_workloads
 from clusters.actions.set_status import (
@@ -222,6 +223,7 @@ def _end(
     GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True).update(
         released_at=clock.now()
     )
+    close_routes(attempt)
     close_interval(
         RESOURCE_KIND,
         job.pk,

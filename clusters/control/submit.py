@@ -14,10 +14,12 @@ from clusters.backends.base import (
     LaunchRefused,
     LaunchSpec,
     Limits,
+    Phase,
 )
 from clusters.backends.registry import backend
-from clusters.choices import REASON_OF_END, AttemptState, Reason
+from clusters.choices import REASON_OF_END, AttemptState, Reason, WorkloadKind
 from clusters.control.apply import apply_observation, end_unplaceable
+from clusters.control.apps import open_lab
 from clusters.control.engines import is_answering
 from clusters.models import Attempt, GpuAllotment, Pool
 from portal.lib import clock, leases
@@ -38,7 +40,7 @@ def submit_placed(pool_id: int, *, owner: str) -> int:
     waiting = Attempt.objects.filter(state=AttemptState.PLACED, pool=pool_id).order_by("pk")
     if not waiting.exists() or not is_answering(pool_id):
         return handled
-    rows = waiting.select_related("workload__pool")
+    rows = waiting.select_related("workload__pool", "workload__volume")
     while claimed := leases.claim(rows, owner=owner, seconds=LEASE_SECONDS, limit=CLAIM)[1]:
         for index, attempt in enumerate(claimed):
             if not _submit(attempt):
@@ -73,6 +75,8 @@ def _submit(attempt: Attempt) -> bool:
         return False
     else:
         apply_observation(attempt, seen)
+        if seen.phase == Phase.RUNNING:
+            open_lab(attempt)
     return True
 
 
@@ -118,6 +122,8 @@ def spec_of(attempt: Attempt) -> LaunchSpec:
         previous_name=_previous_name(attempt),
         env=job.env,
         options=pool.options,
+        volume=job.volume.public_id if job.volume else "",
+        serves=job.kind == WorkloadKind.NOTEBOOK,
     )
 
 
