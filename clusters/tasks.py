@@ -9,8 +9,9 @@ from celery import shared_task
 
 from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
+from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import owners
+from clusters.control import idle, owners
 from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -82,3 +83,18 @@ def enforce_funds() -> None:
 def report_use() -> int:
     """Tell billing how busy GPUs were."""
     return use.report_use()
+
+
+@shared_task(name="clusters.tasks.watch_notebooks")
+def watch_notebooks() -> None:
+    """Look at what notebooks do, announce what will stop, and stop what is due."""
+    idle.look_at_notebooks()
+    idle.announce()
+    idle.stop_due()
+
+
+@shared_task(name="clusters.tasks.forget")
+def forget() -> None:
+    """Delete what nobody asks for any more."""
+    idle.forget_old_looks()
+    forget_old()
