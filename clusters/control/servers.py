@@ -69,7 +69,7 @@ def _ask(endpoint: Endpoint, path: str) -> Any:
 
 def _transport(socket: str | None = None) -> httpx.HTTPTransport:
     # Nothing is encrypted here, and reading the certificates of all the world takes 20 ms.
-    return httpx.HTTPTransport(verify=False, uds=socket)  # noqa: S501
+    return httpx.HTTPTransport(verify=False, uds=socket)
 
 
 def _read(transport: httpx.HTTPTransport, url: str, headers: Mapping[str, str]) -> Any:
