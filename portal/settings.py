@@ -302,6 +302,8 @@ SERVER_START_SECONDS = env_int("SERVER_START_SECONDS", 120)
 # memory they may take together.
 STANDBY = env_list("STANDBY", ["python-data=1"])
 STANDBY_MEMORY_BYTES = env_int("STANDBY_MEMORY_BYTES", 1 << 30)
+# The environment TensorBoards run in.
+BOARD_ENVIRONMENT = env_str("BOARD_ENVIRONMENT", "python-data")
 # A notebook is stopped when it was idle so long, if its owner chose nothing else; 0: never.
 IDLE_MINUTES = env_int("IDLE_MINUTES", 60)
 # The countdown before that is shown in the notebook and mailed.
