@@ -228,24 +228,33 @@ def _paid_out(account: BillingAccount, refund: Refund) -> None:
 
 
 def _put_back(account: BillingAccount, refund: Refund, *, was_paid_out: bool) -> None:
-    """The team has its credit again; money that had left us is back at Stripe."""
-    source = (
-        PostingDraft(AccountCode.PSP_CLEARING, refund.amount_micros, account.currency)
-        if was_paid_out
-        else PostingDraft(
-            AccountCode.REFUNDS_PENDING, refund.amount_micros, account.currency, account.pk
+    """The team has its credit again; money that had left us is back at Stripe first."""
+    if was_paid_out:
+        _post(
+            refund,
+            "returned",
+            EntryKind.REFUND_RETURNED,
+            [
+                PostingDraft(AccountCode.PSP_CLEARING, refund.amount_micros, account.currency),
+                PostingDraft(
+                    AccountCode.REFUNDS_PENDING, -refund.amount_micros, account.currency, account.pk
+                ),
+            ],
+            reverses="paid",
         )
-    )
     legs, rest = credit_postings(account, kind=LotKind.PURCHASED, amount_micros=refund.net_micros)
     entry = _post(
         refund,
         "failed",
         EntryKind.REFUND_FAILED,
         [
-            source,
+            PostingDraft(
+                AccountCode.REFUNDS_PENDING, refund.amount_micros, account.currency, account.pk
+            ),
             *legs,
             PostingDraft(AccountCode.TAX_PAYABLE, -refund.tax_micros, account.currency),
         ],
+        reverses="ask",
     )
     open_lot(account, entry, kind=LotKind.PURCHASED, amount_micros=rest, payment=refund.payment)
     _note_refunded(refund.payment, -refund.amount_micros)
@@ -257,11 +266,21 @@ def _note_refunded(payment: Payment, micros: int) -> None:
     Payment.objects.filter(pk=payment.pk).update(refunded_micros=F("refunded_micros") + change)
 
 
-def _post(refund: Refund, step: str, kind: EntryKind, postings: list[PostingDraft]) -> JournalEntry:
+def _post(
+    refund: Refund, step: str, kind: EntryKind, postings: list[PostingDraft], *, reverses: str = ""
+) -> JournalEntry:
+    """One step of a refund; `reverses` names the step it undoes."""
     return post_entry(
         kind=kind,
-        idempotency_key=f"refund:{refund.public_id}:{step}",
+        idempotency_key=_key(refund, step),
         effective_at=clock.now(),
         postings=[leg for leg in postings if leg.amount_micros],
         memo=f"{refund.public_id} of {refund.payment.public_id}",
+        reverses=JournalEntry.objects.get(idempotency_key=_key(refund, reverses))
+        if reverses
+        else None,
     )
+
+
+def _key(refund: Refund, step: str) -> str:
+    return f"refund:{refund.public_id}:{step}"
