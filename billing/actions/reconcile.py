@@ -24,6 +24,7 @@ from billing.gateways.refunds import refunds_since
 from billing.gateways.webhooks import keep
 from billing.models import LedgerAccount, Payment, ReconciliationRun, WebhookEvent
 from billing.queries.books import Difference, differences
+from billing.queries.refunds import on_their_way_cents
 from portal.lib import clock
 from portal.lib.errors import Conflict, NotFound, PortalError, Unavailable
 from portal.lib.money import MICROS_PER_CENT
@@ -154,8 +155,13 @@ def _disputes(since: datetime) -> int:
 
 
 def _clearing() -> list[Difference]:
-    """I17: what the ledger says is at Stripe is what Stripe says, to the cent."""
+    """I17: what the ledger says is at Stripe is what Stripe says, to the cent.
+
+    Stripe takes a refund's money when it is asked for, the ledger when it is paid out.
+    """
     theirs = balance_cents()
+    for currency, cents in on_their_way_cents().items():
+        theirs[currency] = theirs.get(currency, 0) + cents
     ours = dict(
         LedgerAccount.objects.filter(code=AccountCode.PSP_CLEARING)
         .values("currency")

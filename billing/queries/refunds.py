@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db.models import Sum
 
-from billing.choices import LotKind, PaymentStatus
-from billing.models import CreditLot, Payment
+from billing.choices import LotKind, PaymentStatus, RefundStatus
+from billing.models import CreditLot, Payment, PspTransaction, Refund
 from billing.queries.funds import funds_of
 from portal.lib.money import MICROS_PER_CENT
 
@@ -19,3 +19,11 @@ def refundable_cents(payment: Payment) -> int:
     )["total"]
     free = max(0, funds_of(payment.account).available_micros)
     return int(min(unused, free)) // MICROS_PER_CENT
+
+
+def on_their_way_cents() -> dict[str, int]:
+    """What Stripe has taken for refunds that are not paid out yet, by currency."""
+    pending = Refund.objects.filter(status=RefundStatus.PENDING).values("stripe_refund_id")
+    taken = PspTransaction.objects.filter(type__in=["refund", "payment_refund"], source__in=pending)
+    sums = taken.values("currency").annotate(total=Sum("amount_cents"))
+    return {currency: -total for currency, total in sums.values_list("currency", "total")}
