@@ -1,0 +1,266 @@
+"""The state of the machine, its hands, and what is looked at after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from django.db import transaction
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+
+from accounts.actor import Actor
+from billing.choices import (
+    AccountCode,
+    Collection,
+    DisputeStatus,
+    PaymentPurpose,
+    PaymentStatus,
+    RefundStatus,
+    TaxPoint,
+)
+from billing.models import (
+    AutoTopUp,
+    BillingAccount,
+    Dispute,
+    LedgerAccount,
+    Payment,
+    Price,
+    Refund,
+    TaxRate,
+    UsageInterval,
+)
+from billing.queries.books import differences
+from billing.queries.funds import funds_of
+from portal.lib import clock
+from portal.lib.money import MICROS, from_cents
+from tests.billing.conftest import Box
+from tests.billing.machine.model import Model
+from tests.billing.machine.order import LotOrder
+from tests.billing.machine.statements import Digest, broken, judge_now
+from tests.billing.machine.stripe import Stripe
+
+STARTED = datetime(2026, 5, 30, 12, tzinfo=UTC)
+SYSTEM = Actor.system("the machine")
+CODE = "a100-test"
+GIVEN = 50 * MICROS
+CREDIT_LIMIT = 100 * MICROS
+numbers = st.integers(0, 50)
+shares = st.integers(1, 100)
+T = TypeVar("T")
+
+
+class Base(RuleBasedStateMachine):
+    """One team's money: the model, the two Stripes, and the books."""
+
+    account: ClassVar[BillingAccount]
+    owner: ClassVar[Actor]
+    staff: ClassVar[Actor]
+    box: ClassVar[Box]
+    settings: ClassVar[Any]
+    steps: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.point = transaction.savepoint()
+        self.model = Model(STARTED, GIVEN, {})
+        self.context = clock.use(lambda: self.model.now)
+        self.context.__enter__()
+        price = Price.objects.get(sku__code=CODE)
+        self.model.prices[price.valid_during.lower] = price.unit_micros
+        self.account.refresh_from_db()
+        self.stripe = Stripe()
+        self.digest = Digest()
+        self.order = LotOrder()
+        self.count = 0
+
+    def teardown(self) -> None:
+        self.context.__exit__(None, None, None)
+        transaction.savepoint_rollback(self.point)
+
+    @initialize(
+        tax_ppm=st.sampled_from([0, 190_000, 81_250]),
+        point=st.sampled_from(TaxPoint),
+        pays_later=st.sampled_from([False, False, True]),
+    )
+    def terms(self, tax_ppm: int, point: TaxPoint, pays_later: bool) -> None:
+        """How this team pays, and what of it is taxed when."""
+        self.settings.SELLER_COUNTRY, self.settings.TAX_POINT = "DE", point
+        self.model.tax_ppm, self.model.is_use_taxed = tax_ppm, point == TaxPoint.USAGE
+        if tax_ppm:
+            TaxRate.objects.create(
+                country="DE", name="VAT", rate_ppm=tax_ppm, valid_during=(None, None)
+            )
+        if pays_later:
+            self.model.credit_limit = CREDIT_LIMIT
+            BillingAccount.objects.filter(pk=self.account.pk).update(
+                collection=Collection.POSTPAID, credit_limit_micros=CREDIT_LIMIT
+            )
+        self.account.refresh_from_db()
+
+    # --- What must hold --------------------------------------------------------------------------
+
+    @invariant()
+    def everything_holds(self) -> None:
+        """After every step; the table of what is looked at where is in `tests.billing.machine`."""
+        Base.steps += 1
+        self.books_agree()
+        self.what_was_written_stays()
+        self.lots_are_used_in_order()
+        self.usage_is_the_models()
+        self.funds_are_the_models()
+        self.statuses_are_what_we_were_told()
+        self.clearing_is_what_we_were_told()
+        self.tax_is_what_documents_say()
+        self.automatic_top_up_keeps_its_limits()
+
+    def books_agree(self) -> None:
+        """The triggers, the product's own comparison, and every statement."""
+        judge_now()
+        assert list(differences()) == []
+        assert broken() == []
+
+    def what_was_written_stays(self) -> None:
+        """I2, I13."""
+        assert self.digest.changed() == []
+
+    def lots_are_used_in_order(self) -> None:
+        """I16."""
+        self.order.catch_up(self.account)
+
+    def usage_is_the_models(self) -> None:
+        """I7, I8: each interval begins and ends as it really did, and comes to what it costs."""
+        found = {(one.resource_id, one.resource_attempt): one for one in _intervals()}
+        assert found.keys() == {(run.number, run.attempt) for run in self.model.runs}
+        for run in self.model.runs:
+            interval = found[run.number, run.attempt]
+            facts = (interval.started_at, interval.ended_at, interval.billable_until)
+            assert facts == (run.start, run.end, run.limit)
+            assert interval.rated_until <= run.until(self.model.now)
+            assert interval.price.unit_micros == run.unit_micros
+
+    def funds_are_the_models(self) -> None:
+        """I8, I14, I15: what came in less what went back less what was used, to the micro-unit."""
+        funds = funds_of(self.account)
+        assert funds.balance_micros == self.balance()
+        assert funds.held_micros == self.model.held()
+        assert funds.available_micros == self.available()
+        assert funds.burn_micros_per_hour == self.model.burn()
+
+    def statuses_are_what_we_were_told(self) -> None:
+        """I14, I15."""
+        payments = {one.public_id: one for one in Payment.objects.all()}
+        assert payments.keys() == self.model.payments.keys()
+        for reference, paid in self.model.payments.items():
+            is_paid = payments[reference].status == PaymentStatus.SUCCEEDED
+            assert is_paid == paid.is_told <= paid.is_charged
+        refunds = {one.stripe_refund_id: one for one in Refund.objects.all()}
+        for key, told in self.stripe.told_refunds().items():
+            assert refunds[key].status == told.status
+            assert refunds[key].amount_micros == from_cents(told.amount_cents)
+        disputes = {one.stripe_dispute_id: one for one in Dispute.objects.all()}
+        assert disputes.keys() == self.stripe.told_disputes().keys()
+        for key, fact in self.stripe.told_disputes().items():
+            assert disputes[key].status == fact.status
+
+    def clearing_is_what_we_were_told(self) -> None:
+        """I17: what the ledger has at Stripe is what we know to have moved there."""
+        assert self.house(AccountCode.PSP_CLEARING) == from_cents(self.clearing_cents())
+
+    def tax_is_what_documents_say(self) -> None:
+        """I12: of the tax account, against payments, refunds, invoices and notes."""
+        paid = sum(one.tax_cents for one in self.model.payments.values() if one.is_told)
+        back = sum(one.tax_micros for one in _refunds())
+        owed = from_cents(paid) - back + self.model.taxes - self.model.note_taxes
+        assert -self.house(AccountCode.TAX_PAYABLE) == owed
+
+    def automatic_top_up_keeps_its_limits(self) -> None:
+        """I18: the month's maximum, and that a charge is in flight or known, never lost."""
+        rule = AutoTopUp.objects.filter(account=self.account).first()
+        autos = [one for one in self.model.payments.values() if one.is_automatic]
+        assert Payment.objects.filter(purpose=PaymentPurpose.AUTO_TOP_UP).count() == len(autos)
+        if self.model.auto is None:
+            assert rule is None
+            return
+        assert rule is not None
+        assert (rule.paused_at is None) == (self.model.auto.paused_at is None)
+
+    # --- Sums ------------------------------------------------------------------------------------
+
+    def balance(self) -> int:
+        """Credit less debt less what is used, by the model and what Stripe has told us."""
+        model = self.model
+        refunded = sum(one.net_micros for one in _refunds())
+        withheld = sum(one.withheld_micros for one in Dispute.objects.exclude(status="won"))
+        return (
+            model.gifts + model.bought() + model.notes + model.given_up
+            - refunded - withheld - model.used() - model.taxes - model.rounded
+        )  # fmt: skip
+
+    def available(self) -> int:
+        """What new work may be started with."""
+        return self.balance() + self.model.credit_limit - self.model.held()
+
+    def clearing_cents(self) -> int:
+        """What we know to be at Stripe: of the one that is dictionaries and of the sandbox."""
+        paid = sum(one.cents for one in self.model.payments.values() if one.is_told)
+        refunded = Refund.objects.filter(status=RefundStatus.SUCCEEDED)
+        back = sum(one.amount_micros for one in refunded) // from_cents(1)
+        taken = sum(
+            one.amount_cents
+            for one in self.stripe.told_disputes().values()
+            if one.took_money and one.status != DisputeStatus.WON
+        )
+        read = self.stripe.movements[: self.stripe.read]
+        fees = sum(movement.fee_cents for movement in read)
+        out = sum(one.amount_cents for one in read if one.type.startswith("payout"))
+        return paid - back - taken - fees + out + self.box_fees_cents()
+
+    def box_fees_cents(self) -> int:
+        """Fees of the sandbox that we have read: below zero."""
+        return 0
+
+    @staticmethod
+    def house(code: AccountCode) -> int:
+        """An account of the house, debit positive."""
+        lines = LedgerAccount.objects.filter(code=code, account=None)
+        return sum(lines.values_list("balance_micros", flat=True))
+
+    # --- Hands -----------------------------------------------------------------------------------
+
+    def next(self) -> int:
+        """A number nothing else has."""
+        self.count += 1
+        return self.count
+
+    @staticmethod
+    def pick(found: Sequence[T], which: int) -> T:
+        """One of them."""
+        return found[which % len(found)]
+
+    def forward(self, span: timedelta) -> None:
+        """Time passes, or is set back."""
+        self.model.now += span
+
+
+@contextmanager
+def refused(*errors: type[Exception]) -> Iterator[None]:
+    """What happens inside is refused and changes nothing."""
+    with pytest.raises(errors), transaction.atomic():
+        yield
+
+
+def _intervals() -> list[UsageInterval]:
+    return list(UsageInterval.objects.select_related("price"))
+
+
+def _refunds() -> list[Refund]:
+    return list(Refund.objects.exclude(status=RefundStatus.FAILED))
+
+
+def until_zero(balance: int, burn: int) -> timedelta:
+    """How long `balance` lasts at `burn` micro-units an hour."""
+    return timedelta(microseconds=balance * 3_600_000_000 // burn)

@@ -1,0 +1,156 @@
+"""Rules of work: runs that begin, are seen, end, crash or vanish; funds held for them; prices."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from billing.actions.faults import Fault
+from billing.actions.holds import release_hold, take_hold
+from billing.actions.metering import Resource, Start, close_interval, open_intervals, prove
+from billing.actions.prices import set_list_price
+from billing.queries.prices import list_prices, price_for
+from portal.lib.errors import Conflict, InsufficientFunds
+from tests.billing.machine.base import CODE, SYSTEM, Base, numbers, refused
+from tests.billing.machine.model import GRACE, Run
+
+FAULT = Fault("node_lost", "A node died")
+HOUR_US = 3_600_000_000
+
+
+class WorkRules(Base):
+    """What runs, and what it costs."""
+
+    @rule(quantity=st.integers(1, 16), minutes=st.sampled_from([0, 0, 60, 600]), seen=st.booleans())
+    def start(self, quantity: int, minutes: int, seen: bool) -> None:
+        """With `minutes` of it set aside, where as much is available."""
+        number = self.next()
+        need = self.model.price_at(self.model.now) * quantity * minutes // 60
+        if not self._hold(number, need):
+            return
+        self._begin(number, 1, quantity, seen=seen)
+
+    @rule(which=numbers, seen=st.booleans())
+    @precondition(lambda self: self.model.ended())
+    def start_again(self, which: int, seen: bool) -> None:
+        before = self.pick(self.model.ended(), which)
+        attempts = [run for run in self.model.runs if run.number == before.number]
+        if all(run.end for run in attempts):
+            self._begin(before.number, len(attempts) + 1, before.quantity, seen=seen)
+
+    @rule(which=numbers, late=st.integers(0, 300_000_000))
+    @precondition(lambda self: self.model.running())
+    def see(self, which: int, late: int) -> None:
+        """The engine says that it runs, or that it did a moment ago."""
+        run = self.pick(self.model.running(), which)
+        at = self.model.now - timedelta(microseconds=late)
+        for _ in range(2):
+            prove("workload", [(run.number, run.attempt), (run.number, 99)], at=at)
+        run.prove(at)
+
+    @rule(
+        which=numbers,
+        late=st.integers(0, 3 * 24 * HOUR_US),
+        is_ours=st.booleans(),
+        is_proven=st.booleans(),
+    )
+    @precondition(lambda self: self.model.running())
+    def stop(self, which: int, late: int, is_ours: bool, is_proven: bool) -> None:
+        """It had ended `late` microseconds before anybody heard of it; or nobody saw it end."""
+        run = self.pick(self.model.running(), which)
+        at = max(run.start, self.model.now - timedelta(microseconds=late))
+        self.end(run, late=late, is_ours=is_ours, is_proven=is_proven)
+        assert run.end is not None
+        assert run.end <= at
+
+    @rule(which=numbers)
+    @precondition(lambda self: self.model.holds)
+    def release(self, which: int) -> None:
+        number = self.pick(list(self.model.holds), which)
+        for _ in range(2):
+            release_hold(resource_kind="workload", resource_id=number)
+        del self.model.holds[number]
+
+    @rule(unit_micros=st.integers(0, 9_000_000), hours=st.sampled_from([0, 0, 1, 24 * 40]))
+    def change_price(self, unit_micros: int, hours: int) -> None:
+        """From now on, or announced: exactly one holds at any instant (I10)."""
+        self.forward(timedelta(microseconds=1))  # twice in one instant is refused
+        starts = self.model.now + timedelta(hours=hours)
+        last = max((run.start for run in self.model.runs), default=starts)
+        if hours and last > starts:
+            with refused(Conflict):
+                self._set_price(unit_micros, starts)
+            return
+        self._set_price(unit_micros, starts if hours else None)
+        if last > starts:
+            starts = last + timedelta(microseconds=1)
+        self.model.prices[starts] = unit_micros
+        for at in self.model.prices:
+            for probe in (at - timedelta(microseconds=1), at):
+                if probe >= min(self.model.prices):
+                    assert list_prices(at=probe)[CODE] == self.model.price_at(probe)
+
+    @staticmethod
+    def _set_price(unit_micros: int, starts_at: datetime | None) -> None:
+        set_list_price(
+            SYSTEM, CODE, unit_micros=unit_micros, starts_at=starts_at, reason="the machine"
+        )
+
+    def end(self, run: Run, *, late: int, is_ours: bool, is_proven: bool) -> None:
+        """The engine tells of its end, twice."""
+        at = self.model.now - timedelta(microseconds=late)
+        for _ in range(2):
+            close_interval(
+                "workload",
+                run.number,
+                run.attempt,
+                ended_at=at,
+                is_proven=is_proven,
+                fault=FAULT if is_ours else None,
+            )
+        run.stop(at, is_proven=is_proven, is_ours=is_ours)
+
+    def _hold(self, number: int, micros: int) -> bool:
+        """Funds are held where the model has them available, and nowhere else (I5)."""
+
+        def ask() -> None:
+            take_hold(
+                self.account,
+                resource_kind="workload",
+                resource_id=number,
+                amount_micros=micros,
+            )
+
+        if not micros:
+            return True
+        if micros > self.available():
+            with refused(InsufficientFunds):
+                ask()
+            return False
+        with transaction.atomic():
+            ask()
+            ask()
+        self.model.holds[number] = micros
+        return True
+
+    def _begin(self, number: int, attempt: int, quantity: int, *, seen: bool) -> None:
+        now = self.model.now
+        before = [run.end for run in self.model.runs if run.number == number and run.end]
+        begin = max([now, *before])
+        start = Start(
+            self.account,
+            sku_code=CODE,
+            price=price_for(self.account, CODE, at=now),
+            resource=Resource("workload", number, attempt, f"job_{number}", "train"),
+            quantity=quantity,
+            started_at=now,
+            proven_at=now if seen else None,
+        )
+        for _ in range(2):
+            open_intervals([start])
+        limit = begin + GRACE if seen else None
+        price = self.model.price_at(now)
+        self.model.runs.append(Run(number, attempt, quantity, price, begin, begin, limit))
