@@ -77,7 +77,7 @@ def post_entry(
     raises Conflict. Postings that do not sum to zero, or do not mirror what they reverse, make the
     commit fail; so does a second entry that reverses the same one.
     """
-    reverses_id = reverses and reverses.pk
+    reverses_id = reverses.pk if reverses else None
     legs = tuple(postings)
     draft = EntryDraft(kind, idempotency_key, effective_at, legs, memo, actor, reverses_id)
     return post_entries([draft])[0]

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import HealthCheck, seed
 from hypothesis import settings as how
 from hypothesis.stateful import run_state_machine_as_test
+from stripe._http_client import HTTPClient
 
 from accounts.actor import Actor
 from accounts.models import Team, User
 from billing.actions.accounts import ensure_account
 from billing.models import BillingAccount, Price
 from billing.queries.funds import funds_of
+from tests.billing.conftest import Box
 from tests.billing.machine.base import GIVEN, STARTED, Base
+from tests.billing.machine.cards import CardRules
 from tests.billing.machine.months import MonthRules
 from tests.billing.machine.payments import PaymentRules
 
@@ -23,21 +26,28 @@ STEPS = int(os.environ.get("MACHINE_STEPS", "400"))
 FIRST_SEED = int(os.environ.get("MACHINE_SEED", "1"))
 
 
-class Money(PaymentRules, MonthRules):
+class Money(CardRules, PaymentRules, MonthRules):
     """All rules."""
 
 
 @pytest.mark.timeout(0)
 @pytest.mark.django_db
 def test_books_agree_after_any_history(
-    team: Team, dora: User, actor: Actor, prices: Price, settings: Any
+    team: Team,
+    dora: User,
+    actor: Actor,
+    prices: Price,
+    box: Box,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     account = ensure_account(team)
     BillingAccount.objects.filter(pk=account.pk).update(created_at=STARTED)
     assert funds_of(account).balance_micros == GIVEN
-    Base.account, Base.owner, Base.settings = account, actor, settings
+    Base.account, Base.owner, Base.box, Base.settings = account, actor, box, settings
     Base.staff = Actor.staff(dora, team=team, reason="the machine")
     Base.steps = 0
+    monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0.01)  # between tries of Stripe's client
     options = how(
         max_examples=max(8, min(200, STEPS // 40)),
         stateful_step_count=40,

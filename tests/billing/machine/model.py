@@ -12,7 +12,11 @@ GRACE = timedelta(seconds=120)
 
 @dataclass
 class Run:
-    """A run as it really was. Nothing is charged past `limit`; ticks have come as far as `rated`."""
+    """A run as it really was.
+
+    Nothing is charged past `limit`, the last proof of life and the grace; `rated` is how far ticks
+    have come.
+    """
 
     number: int
     attempt: int
@@ -71,6 +75,7 @@ class Paid:
     is_charged: bool
     is_automatic: bool = False
     is_told: bool = False
+    is_given_up: bool = False
     intent_id: str = ""
 
     @property
@@ -167,6 +172,7 @@ class Model:
             or rule.paused_at is not None
             or available >= from_cents(rule.threshold)
             or any(paid.created_at > self.now - timedelta(hours=1) for paid in autos)
+            or any(not paid.is_told and not paid.is_given_up for paid in autos)
         ):
             return None
         gap = -(-(from_cents(rule.threshold) - available) // from_cents(1))

@@ -22,17 +22,16 @@ from billing.choices import (
     EntryKind,
     InvoiceKind,
     InvoiceStatus,
-    LineKind,
     PaymentStatus,
     RefundStatus,
 )
-from billing.models import CreditNote, Invoice, InvoiceLine, JournalEntry, Payment, Refund
+from billing.models import Invoice, JournalEntry, Payment, Refund
 from billing.queries.funds import funds_of
 from billing.queries.outstanding import outstanding
 from billing.queries.verify import mismatches
 from portal.lib.errors import Conflict, InvalidInput
 from portal.lib.money import MICROS_PER_CENT, from_cents
-from tests.billing.machine.base import Base, numbers, refused, shares, until_zero
+from tests.billing.machine.base import numbers, refused, shares, until_zero
 from tests.billing.machine.work import WorkRules
 
 TICK = timedelta(seconds=60)
@@ -45,8 +44,8 @@ TAMPER = (
     "UPDATE billing_lotconsumption SET amount_micros = 1",
     "UPDATE billing_creditlot SET remaining_micros = amount_micros + 1",
     "UPDATE billing_ledgeraccount SET balance_micros = 1 WHERE code = 'promo_credit'",
-    "INSERT INTO billing_posting (entry_id, account_id, amount_micros, currency) "
-    "SELECT entry_id, account_id, 1, currency FROM billing_posting LIMIT 1",
+    """INSERT INTO billing_posting (entry_id, account_id, amount_micros, currency)
+    SELECT entry_id, account_id, 1, currency FROM billing_posting LIMIT 1""",
 )
 TAMPER_DOCUMENTS = (
     "UPDATE billing_invoice SET total_micros = total_micros + 1",
@@ -55,9 +54,9 @@ TAMPER_DOCUMENTS = (
     "UPDATE billing_invoiceline SET amount_micros = 0",
     "UPDATE billing_invoicetax SET rate_ppm = 0",
     "UPDATE billing_invoiceseries SET next_number = next_number - 1",
-    "INSERT INTO billing_invoiceline (invoice_id, kind, label, sku_label, quantity, unit_micros, "
-    "unit_hours, microseconds, amount_micros) "
-    "SELECT id, 'usage', '', '', 1, 0, 1, 0, 1 FROM billing_invoice LIMIT 1",
+    """INSERT INTO billing_invoiceline (invoice_id, kind, label, sku_label, quantity, unit_micros,
+        unit_hours, microseconds, amount_micros)
+    SELECT id, 'usage', '', '', 1, 0, 1, 0, 1 FROM billing_invoice LIMIT 1""",
 )
 
 

@@ -142,7 +142,7 @@ def broken() -> list[tuple[str, str]]:
     """Everything that breaks a statement: its name and a row."""
     with connection.cursor() as cursor:
         cursor.execute(_ALL)
-        return cursor.fetchall()
+        return [(name, row) for name, row in cursor.fetchall()]
 
 
 def judge_now() -> None:

@@ -115,7 +115,8 @@ class Stripe:
         """Cents of a payment that have not gone back and are not disputed."""
         refunds = [one for one in self.refunds.values() if one.status != RefundStatus.FAILED]
         disputes = [one for one in self.disputes.values() if one.status != DisputeStatus.WON]
-        gone = sum(one.amount_cents for one in [*refunds, *disputes] if one.intent_id == intent_id)
+        both: list[RefundFacts | DisputeFacts] = [*refunds, *disputes]
+        gone = sum(one.amount_cents for one in both if one.intent_id == intent_id)
         return self.payments[intent_id].amount_cents - gone
 
     def refunds_in(self, status: RefundStatus) -> list[str]:

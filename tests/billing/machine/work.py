@@ -78,20 +78,22 @@ class WorkRules(Base):
     def change_price(self, unit_micros: int, hours: int) -> None:
         """From now on, or announced: exactly one holds at any instant (I10)."""
         self.forward(timedelta(microseconds=1))  # twice in one instant is refused
-        starts = self.model.now + timedelta(hours=hours)
-        last = max((run.start for run in self.model.runs), default=starts)
-        if hours and last > starts:
+        model = self.model
+        asked = model.now + timedelta(hours=hours)
+        # The clock was set back: what has begun keeps its price, and the change comes after it.
+        last = max((run.start for run in model.runs), default=asked)
+        starts = asked if last <= asked else last + timedelta(microseconds=1)
+        is_taken = starts in model.prices and model.prices[starts] != unit_micros
+        if is_taken or (hours and starts != asked):
             with refused(Conflict):
-                self._set_price(unit_micros, starts)
+                self._set_price(unit_micros, asked if hours else None)
             return
-        self._set_price(unit_micros, starts if hours else None)
-        if last > starts:
-            starts = last + timedelta(microseconds=1)
-        self.model.prices[starts] = unit_micros
-        for at in self.model.prices:
+        self._set_price(unit_micros, asked if hours else None)
+        model.prices[starts] = unit_micros
+        for at in model.prices:
             for probe in (at - timedelta(microseconds=1), at):
-                if probe >= min(self.model.prices):
-                    assert list_prices(at=probe)[CODE] == self.model.price_at(probe)
+                if probe >= min(model.prices):
+                    assert list_prices(at=probe)[CODE] == model.price_at(probe)
 
     @staticmethod
     def _set_price(unit_micros: int, starts_at: datetime | None) -> None:
