@@ -47,10 +47,11 @@ def test_books_agree_after_any_history(
     Base.account, Base.owner, Base.box, Base.settings = account, actor, box, settings
     Base.staff = Actor.staff(dora, team=team, reason="the machine")
     Base.steps = 0
+    Base.happened.clear()
     monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0.01)  # between tries of Stripe's client
     options = how(
-        max_examples=max(8, min(200, STEPS // 40)),
-        stateful_step_count=40,
+        max_examples=max(5, min(200, STEPS // 80)),
+        stateful_step_count=80,
         deadline=None,
         database=None,
         print_blob=True,
@@ -61,4 +62,4 @@ def test_books_agree_after_any_history(
     while Base.steps < STEPS:
         run_state_machine_as_test(seed(number)(Money), settings=options)
         number += 1
-    print(f"{Base.steps} steps")
+    print(f"{Base.steps} steps; {dict(sorted(Base.happened.items()))}")

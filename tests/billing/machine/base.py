@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from django.db import transaction
+from django.db import models, transaction
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from accounts.actor import Actor
 from billing.choices import (
@@ -26,6 +27,8 @@ from billing.models import (
     AutoTopUp,
     BillingAccount,
     Dispute,
+    Invoice,
+    JournalEntry,
     LedgerAccount,
     Payment,
     Price,
@@ -62,6 +65,7 @@ class Base(RuleBasedStateMachine):
     box: ClassVar[Box]
     settings: ClassVar[Any]
     steps: ClassVar[int] = 0
+    happened: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,15 +82,15 @@ class Base(RuleBasedStateMachine):
         self.count = 0
 
     def teardown(self) -> None:
+        Base.happened.update(JournalEntry.objects.values_list("kind", flat=True))
+        Base.happened.update(f"{word} payment" for word in _statuses(Payment))
+        Base.happened.update(f"{word} refund" for word in _statuses(Refund))
+        Base.happened.update(f"{word} dispute" for word in _statuses(Dispute))
+        Base.happened.update(f"{word} invoice" for word in _statuses(Invoice))
         self.context.__exit__(None, None, None)
         transaction.savepoint_rollback(self.point)
 
-    @initialize(
-        tax_ppm=st.sampled_from([0, 190_000, 81_250]),
-        point=st.sampled_from(TaxPoint),
-        pays_later=st.sampled_from([False, False, True]),
-    )
-    def terms(self, tax_ppm: int, point: TaxPoint, pays_later: bool) -> None:
+    def terms(self, tax_ppm: int, point: TaxPoint, *, pays_later: bool) -> None:
         """How this team pays, and what of it is taxed when."""
         self.settings.SELLER_COUNTRY, self.settings.TAX_POINT = "DE", point
         self.model.tax_ppm, self.model.is_use_taxed = tax_ppm, point == TaxPoint.USAGE
@@ -259,6 +263,10 @@ def _intervals() -> list[UsageInterval]:
 
 def _refunds() -> list[Refund]:
     return list(Refund.objects.exclude(status=RefundStatus.FAILED))
+
+
+def _statuses(model: type[models.Model]) -> list[str]:
+    return list(model._default_manager.values_list("status", flat=True))
 
 
 def until_zero(balance: int, burn: int) -> timedelta:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import stripe
@@ -59,6 +59,8 @@ class Sandbox:
 
 class CardRules(Base):
     """Automatic top-up, the payment page, and refunds asked for here."""
+
+    moved_by: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +170,7 @@ class CardRules(Base):
     def stay_away_until_keys_are_forgotten(self, hours: int) -> None:
         """Stripe keeps the answer to a key for a day."""
         self.forward(timedelta(hours=hours))
-        self.box.server.advance(24 * 3600 + 1)
+        self._advance(24 * 3600 + 1)
 
     def watch(self) -> None:
         """The ladder asks the card as it sees the end of credit."""
@@ -215,16 +217,25 @@ class CardRules(Base):
         The card is saved with the first call.
         """
         server = self.box.server
-        there = datetime.fromtimestamp(self._call("GET", "clock")["now"], UTC)
-        behind = max(timedelta(0), self.model.now - there)
-        is_first = self.sandbox.since is None
-        server.advance(int(behind.total_seconds()) + (2 if is_first else 1))
-        if is_first:
-            self.sandbox.since = max(there, self.model.now) + timedelta(seconds=1)
+        behind = self.model.now - self._there_now()
+        if behind > timedelta(0):
+            self._advance(int(behind.total_seconds()) + 1)
+        if self.sandbox.since is None:
+            self._advance(2)
+            self.sandbox.since = self._there_now()
             # Of its own: the key we would make one with is remembered from the example before.
             customer = server.client.v1.customers.create()
             BillingAccount.objects.filter(pk=self.account.pk).update(stripe_customer_id=customer.id)
             self.box.save_card(self.owner)
+
+    def _there_now(self) -> datetime:
+        """Its time: the real one, and what we have moved it by; in whole seconds."""
+        real = datetime.now(UTC).replace(microsecond=0)
+        return real + timedelta(seconds=CardRules.moved_by)
+
+    def _advance(self, seconds: int) -> None:
+        self.box.server.advance(seconds)
+        CardRules.moved_by += seconds
 
     @contextmanager
     def _failing(self, path: str, fault: str) -> Iterator[bool]:

@@ -36,6 +36,10 @@ class Run:
         """What it has come to, or would have without our fault."""
         return 0 if self.is_ours else self._cost(self.until(now))
 
+    def unseen(self, now: datetime) -> int:
+        """What it will have come to beyond that once it is seen."""
+        return self._cost(max(self.rated, now)) - self._cost(self.until(now))
+
     def accrued(self, now: datetime) -> int:
         """What of its hold it has used up."""
         return self._cost(self._within(min(now, self.end or now)))
@@ -124,6 +128,10 @@ class Model:
     def used(self) -> int:
         """What all runs have come to."""
         return sum(run.owed(self.now) for run in self.runs)
+
+    def unseen(self) -> int:
+        """What runs that nobody has seen lately will have come to once they are seen."""
+        return sum(run.unseen(self.now) for run in self.running())
 
     def bought(self) -> int:
         """Credit of the payments we know to be paid."""

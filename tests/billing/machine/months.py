@@ -28,11 +28,13 @@ from billing.choices import (
 from billing.models import Invoice, JournalEntry, Payment, Refund
 from billing.queries.funds import funds_of
 from billing.queries.outstanding import outstanding
+from billing.queries.periods import period_of
 from billing.queries.verify import mismatches
+from portal.lib import clock
 from portal.lib.errors import Conflict, InvalidInput
 from portal.lib.money import MICROS_PER_CENT, from_cents
 from tests.billing.machine.base import numbers, refused, shares, until_zero
-from tests.billing.machine.work import WorkRules
+from tests.billing.machine.work import HOUR_US, WorkRules
 
 TICK = timedelta(seconds=60)
 TAMPER = (
@@ -46,8 +48,6 @@ TAMPER = (
     "UPDATE billing_ledgeraccount SET balance_micros = 1 WHERE code = 'promo_credit'",
     """INSERT INTO billing_posting (entry_id, account_id, amount_micros, currency)
     SELECT entry_id, account_id, 1, currency FROM billing_posting LIMIT 1""",
-)
-TAMPER_DOCUMENTS = (
     "UPDATE billing_invoice SET total_micros = total_micros + 1",
     "UPDATE billing_invoice SET number = number + 1",
     "DELETE FROM billing_invoice",
@@ -71,33 +71,29 @@ class TimeRules(WorkRules):
             rate_open_intervals(until=self.model.now)
         self.model.tick()
 
-    @rule(us=st.integers(1, 3_600_000_000))
-    def wait(self, us: int) -> None:
-        """The portal is away for a moment."""
+    @rule(
+        us=st.one_of(
+            st.integers(1, HOUR_US),
+            st.integers(HOUR_US, 20 * 24 * HOUR_US),
+            st.integers(-HOUR_US, -1),
+        )
+    )
+    def pass_time(self, us: int) -> None:
+        """The portal is away for a moment or for days; or the clock was ahead and is set right."""
         self.forward(timedelta(microseconds=us))
 
-    @rule(hours=st.integers(1, 24 * 20))
-    def jump(self, hours: int) -> None:
-        """The portal is away for days."""
-        self.forward(timedelta(hours=hours))
+    @rule(ticks=st.integers(1, 12), sees=st.booleans())
+    def live(self, ticks: int, sees: bool) -> None:
+        """The portal does its sweeps while time passes, and sees what runs or does not."""
+        self._live(ticks, sees=sees)
 
-    @rule(seconds=st.integers(1, 3600))
-    def step_back(self, seconds: int) -> None:
-        """The clock was ahead and is set right."""
-        self.forward(-timedelta(seconds=seconds))
-
-    @rule(ticks=st.integers(1, 12))
-    def live(self, ticks: int) -> None:
-        """The portal does its sweeps while time passes."""
-        self._live(ticks)
-
-    @rule(ticks=st.integers(0, 2))
+    @rule(ticks=st.integers(0, 2), sees=st.booleans())
     @precondition(lambda self: self.model.burn() and self.spendable() > 0)
-    def live_through_the_end_of_credit(self, ticks: int) -> None:
+    def live_through_the_end_of_credit(self, ticks: int, sees: bool) -> None:
         """It comes back `ticks` before nothing is left, and stays for longer than the grace."""
         left = until_zero(self.spendable(), self.model.burn())
         self.forward(max(timedelta(0), left - ticks * TICK))
-        self._live(grace() // TICK + ticks + 2)
+        self._live(grace() // TICK + ticks + 2, sees=sees)
 
     def spendable(self) -> int:
         """What work may go on with."""
@@ -117,13 +113,16 @@ class TimeRules(WorkRules):
         """The ladder, which may ask the card; see `cards`."""
         watch_runway()
 
-    def _live(self, ticks: int) -> None:
+    def _live(self, ticks: int, *, sees: bool) -> None:
         """I19: no run outlives the end of credit, seen by a tick, by more than the grace.
 
-        So the overdraft grows by no more than the burn of a tick and the grace.
+        So the overdraft grows by no more than the burn of a tick and the grace. What ran unseen is
+        not charged before it is seen: it counts as if it had been.
         """
-        before, burn = min(0, self.spendable()), self.model.burn()
+        before, burn = min(0, self.spendable() - self.model.unseen()), self.model.burn()
         for _ in range(ticks):
+            if sees:
+                self.see_all()
             self.sweep()
             if self.spendable() > 0:
                 self.empty_since = None
@@ -151,22 +150,21 @@ class MonthRules(TimeRules):
             self.model.tick()
         new = Invoice.objects.filter(kind=InvoiceKind.USAGE).exclude(pk__in=known)
         self.model.taxes += sum(new.values_list("tax_micros", flat=True))
-        self._note_rounding(known)
+        self._note_rounding()
+        self._document()
         for invoice in Invoice.objects.exclude(status=InvoiceStatus.DRAFT):
             assert list(mismatches(invoice)) == []
 
-    @rule()
-    def document(self) -> None:
-        """Each payment gets one document, each refund one note."""
-        document_payments()
-        assert document_payments() == 0
-        paid = Payment.objects.filter(status=PaymentStatus.SUCCEEDED)
-        assert not paid.filter(document__isnull=True).exists()
-        refunds = Refund.objects.filter(status=RefundStatus.SUCCEEDED)
-        assert not refunds.filter(credit_note__isnull=True).exists()
+    @rule(hours=st.integers(3, 10 * 24))
+    @precondition(lambda self: self.model.runs)
+    def see_the_month_out(self, hours: int) -> None:
+        """To some hours into the next month, and its close."""
+        month = period_of(self.model.now)[1]
+        self.model.now = month + timedelta(hours=hours)
+        self.close_months()
 
     @rule(which=numbers, share=shares)
-    @precondition(lambda self: _usage().exists())
+    @precondition(lambda self: self.account.closed_until and _usage().exists())
     def take_back(self, which: int, share: int) -> None:
         """Staff issue a credit note for part of an invoice, or for all that is left of it."""
         invoice = self.pick(list(_usage().order_by("pk")), which)
@@ -190,63 +188,44 @@ class MonthRules(TimeRules):
             over = {key: micros * 10**6 for key, micros in amounts.items()}
             issue_credit_note(self.staff, invoice.public_id, over, reason="More than all")
 
-    @rule()
-    def look_for_paid(self) -> None:
-        """Which invoices are paid follows from what is owed."""
+    @rule(which=numbers)
+    @precondition(lambda self: self.account.closed_until and _open().exists())
+    def give_up(self, which: int) -> None:
+        """A debt is written off, unless it turns out to be paid."""
         mark_paid([self.account.pk])
         owed = outstanding([self.account.pk])
         assert all(owed.values())
-
-    @rule(which=numbers)
-    @precondition(lambda self: _usage().filter(status=InvoiceStatus.FINAL).exists())
-    def give_up(self, which: int) -> None:
-        """A debt is written off."""
-        invoice = self.pick(list(_usage().filter(status=InvoiceStatus.FINAL)), which)
-        micros = outstanding([self.account.pk])[invoice.pk]
+        if not owed:
+            return
+        invoice = self.pick(list(_open().order_by("pk")), which)
         write_off(self.staff, invoice.public_id, why="Gone")
-        self.model.given_up += micros
+        self.model.given_up += owed[invoice.pk]
 
-    @rule(statement=st.sampled_from(TAMPER))
-    def tamper(self, statement: str) -> None:
-        """A hand in the books is refused, whoever's it is (I2)."""
+    @rule(statement=st.sampled_from(TAMPER), which=numbers, is_other=st.booleans())
+    def meddle(self, statement: str, which: int, is_other: bool) -> None:
+        """A hand in the books or in a document is refused (I2, I13).
+
+        An earlier deed once more is the same entry, another deed under its key is refused (I4).
+        """
         self._refuse(statement)
-
-    @rule(statement=st.sampled_from(TAMPER_DOCUMENTS))
-    @precondition(lambda self: Invoice.objects.exists())
-    def tamper_with_documents(self, statement: str) -> None:
-        """What a document says stays (I13)."""
-        self._refuse(statement)
-
-    @rule(which=numbers, is_other=st.booleans())
-    def post_again(self, which: int, is_other: bool) -> None:
-        """An earlier deed once more: the same is the same entry, another is refused (I4)."""
         entry = self.pick(list(JournalEntry.objects.order_by("pk")), which)
-        legs = [
-            PostingDraft(
-                AccountCode(leg.account.code),
-                leg.amount_micros * (2 if is_other else 1),
-                leg.currency,
-                leg.account.account_id,
-            )
-            for leg in entry.postings.select_related("account")
-        ]
-
-        def post() -> JournalEntry:
-            return post_entry(
-                kind=EntryKind(entry.kind),
-                idempotency_key=entry.idempotency_key,
-                effective_at=self.model.now,
-                postings=legs,
-                reverses=entry.reverses,
-            )
-
         if is_other:
             with refused(Conflict):
-                post()
+                _post_again(entry, 2)
         else:
-            assert post() == entry
+            assert _post_again(entry, 1) == entry
 
-    def _note_rounding(self, known: set[int]) -> None:
+    @staticmethod
+    def _document() -> None:
+        """Each payment gets one document, each refund one note."""
+        document_payments()
+        assert document_payments() == 0
+        paid = Payment.objects.filter(status=PaymentStatus.SUCCEEDED)
+        assert not paid.filter(document__isnull=True).exists()
+        refunds = Refund.objects.filter(status=RefundStatus.SUCCEEDED)
+        assert not refunds.filter(credit_note__isnull=True).exists()
+
+    def _note_rounding(self) -> None:
         """Of teams that pay by invoice: less than a cent each, off what they owe."""
         entries = JournalEntry.objects.filter(kind=EntryKind.ROUNDING)
         total = 0
@@ -270,6 +249,28 @@ class MonthRules(TimeRules):
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
+def _post_again(entry: JournalEntry, times: int) -> JournalEntry:
+    return post_entry(
+        kind=EntryKind(entry.kind),
+        idempotency_key=entry.idempotency_key,
+        effective_at=clock.now(),
+        postings=[
+            PostingDraft(
+                AccountCode(leg.account.code),
+                leg.amount_micros * times,
+                leg.currency,
+                leg.account.account_id,
+            )
+            for leg in entry.postings.select_related("account")
+        ],
+        reverses=entry.reverses,
+    )
+
+
 def _usage() -> QuerySet[Invoice]:
     final = Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
     return final.filter(kind=InvoiceKind.USAGE)
+
+
+def _open() -> QuerySet[Invoice]:
+    return _usage().filter(status=InvoiceStatus.FINAL)

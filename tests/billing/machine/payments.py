@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from billing.actions.credit import grant_credit
 from billing.actions.disputes import settle_dispute
 from billing.actions.payments import new_payment, settle_payment
 from billing.actions.psp_sync import keep_movements
 from billing.actions.refunds import settle_refund
-from billing.choices import AccountCode, DisputeStatus, PaymentPurpose, RefundStatus
+from billing.choices import AccountCode, DisputeStatus, PaymentPurpose, RefundStatus, TaxPoint
 from billing.gateways.refunds import RefundFacts
 from billing.models import Payment
 from portal.lib.errors import Conflict, NotFound
@@ -24,11 +24,26 @@ from tests.billing.machine.model import Paid
 NOT_DUE = timedelta(days=3650)
 
 
+# When we are told of it: at once, later and in any order, or not before we ask.
+news = st.sampled_from(["now", "now", "later", "never"])
+
+
 class PaymentRules(Base):
     """Top-ups, refunds, disputes, payouts, and what is told of them."""
 
-    @rule(cents=st.integers(5_00, 500_00), is_told=st.booleans())
-    def pay(self, cents: int, is_told: bool) -> None:
+    @initialize(
+        tax_ppm=st.sampled_from([0, 190_000, 81_250]),
+        point=st.sampled_from(TaxPoint),
+        pays_later=st.sampled_from([False, False, True]),
+        cents=st.one_of(st.just(0), st.integers(5_00, 500_00)),
+    )
+    def begin(self, tax_ppm: int, point: TaxPoint, pays_later: bool, cents: int) -> None:
+        self.terms(tax_ppm, point, pays_later=pays_later)
+        if cents:
+            self.pay(cents, "now")
+
+    @rule(cents=st.integers(5_00, 500_00), told=news)
+    def pay(self, cents: int, told: str) -> None:
         model = self.model
         paid = Paid("", cents, model.credit_tax(cents), model.now, is_charged=True)
         payment = new_payment(
@@ -41,63 +56,54 @@ class PaymentRules(Base):
         paid.reference = payment.public_id
         paid.intent_id = self.stripe.pay(paid.reference, paid.cents, model.now)
         model.payments[paid.reference] = paid
-        self._news(paid.intent_id, is_told=is_told)
+        self._news(paid.intent_id, told)
 
-    @rule(which=numbers, share=shares, is_told=st.booleans())
+    @rule(which=numbers, share=shares, told=news)
     @precondition(lambda self: self.stripe.payments)
-    def refund_at_stripe(self, which: int, share: int, is_told: bool) -> None:
+    def refund_at_stripe(self, which: int, share: int, told: str) -> None:
         intent = self.pick(list(self.stripe.payments), which)
         cents = self.stripe.left_of(intent) * share // 100
         if cents:
-            self._news(self.stripe.refund(intent, cents, self.model.now), is_told=is_told)
+            self._news(self.stripe.refund(intent, cents, self.model.now), told)
 
-    @rule(which=numbers, is_paid=st.booleans(), is_told=st.booleans())
-    @precondition(lambda self: self.stripe.refunds_in(RefundStatus.PENDING))
-    def refund_ends(self, which: int, is_paid: bool, is_told: bool) -> None:
-        key = self.pick(self.stripe.refunds_in(RefundStatus.PENDING), which)
+    @rule(which=numbers, is_paid=st.booleans(), told=news)
+    @precondition(lambda self: self.stripe.refunds_to_come())
+    def refund_goes_on(self, which: int, is_paid: bool, told: str) -> None:
+        """The card's bank takes the money or not, or sends it back days after it took it."""
+        key = self.pick(self.stripe.refunds_to_come(), which)
         self.stripe.end_refund(key, is_paid=is_paid, at=self.model.now)
-        self._news(key, is_told=is_told)
+        self._news(key, told)
 
-    @rule(which=numbers, is_told=st.booleans())
-    @precondition(lambda self: self.stripe.refunds_in(RefundStatus.SUCCEEDED))
-    def refund_comes_back(self, which: int, is_told: bool) -> None:
-        """The card was closed long ago: its bank sends the money back days after it took it."""
-        key = self.pick(self.stripe.refunds_in(RefundStatus.SUCCEEDED), which)
-        self.stripe.end_refund(key, is_paid=False, at=self.model.now)
-        self._news(key, is_told=is_told)
-
-    @rule(which=numbers, takes_money=st.booleans(), is_told=st.booleans())
+    @rule(which=numbers, takes_money=st.booleans(), told=news)
     @precondition(lambda self: self.stripe.payments)
-    def dispute(self, which: int, takes_money: bool, is_told: bool) -> None:
+    def dispute(self, which: int, takes_money: bool, told: str) -> None:
         intent = self.pick(list(self.stripe.payments), which)
         left = self.stripe.left_of(intent)
         if left:
             now = self.model.now
             key = self.stripe.dispute(intent, left, takes_money=takes_money, at=now)
-            self._news(key, is_told=is_told)
+            self._news(key, told)
 
-    @rule(which=numbers, is_told=st.booleans())
-    @precondition(lambda self: self.stripe.disputes_in(DisputeStatus.INQUIRY))
-    def inquiry_becomes_a_dispute(self, which: int, is_told: bool) -> None:
-        key = self.pick(self.stripe.disputes_in(DisputeStatus.INQUIRY), which)
-        self.stripe.escalate(key, self.model.now)
-        self._news(key, is_told=is_told)
+    @rule(which=numbers, is_won=st.booleans(), told=news)
+    @precondition(lambda self: self.stripe.disputes_to_come())
+    def dispute_goes_on(self, which: int, is_won: bool, told: str) -> None:
+        """An inquiry becomes a dispute, a dispute is judged."""
+        key = self.pick(self.stripe.disputes_to_come(), which)
+        if self.stripe.disputes[key].status == DisputeStatus.INQUIRY:
+            self.stripe.escalate(key, self.model.now)
+        else:
+            self.stripe.end_dispute(key, is_won=is_won, at=self.model.now)
+        self._news(key, told)
 
-    @rule(which=numbers, is_won=st.booleans(), is_told=st.booleans())
-    @precondition(lambda self: self.stripe.disputes_in(DisputeStatus.OPEN))
-    def dispute_ends(self, which: int, is_won: bool, is_told: bool) -> None:
-        key = self.pick(self.stripe.disputes_in(DisputeStatus.OPEN), which)
-        self.stripe.end_dispute(key, is_won=is_won, at=self.model.now)
-        self._news(key, is_told=is_told)
-
-    @rule()
-    def pay_out(self) -> None:
-        self.stripe.pay_out(self.model.now)
-
-    @rule(which=numbers)
-    @precondition(lambda self: self.stripe.payouts)
-    def payout_comes_back(self, which: int) -> None:
-        self.stripe.payout_fails(self.pick(self.stripe.payouts, which), self.model.now)
+    @rule(which=numbers, goes_out=st.booleans(), times=st.integers(0, 2))
+    def bank(self, which: int, goes_out: bool, times: int) -> None:
+        """A payout leaves or comes back, and the balance's movements are read, so often."""
+        if goes_out:
+            self.stripe.pay_out(self.model.now)
+        elif self.stripe.payouts:
+            self.stripe.payout_fails(self.pick(self.stripe.payouts, which), self.model.now)
+        for _ in range(times):
+            self._read_movements()
 
     @rule(which=numbers, times=st.integers(0, 3))
     @precondition(lambda self: self.stripe.news)
@@ -107,21 +113,12 @@ class PaymentRules(Base):
         for _ in range(times):
             self.tell(key)
 
-    @rule(times=st.integers(1, 2))
-    def read_movements(self, times: int) -> None:
-        """The balance is read, newest first, from before what was read last."""
-        for _ in range(times):
-            new = len(self.stripe.movements) - self.stripe.read
-            seen = self.stripe.movements[-new - 3 :]
-            assert keep_movements(list(reversed(seen))) == new
-            self.stripe.read += new
-
     @rule()
     def reconcile(self) -> None:
         """Everything is read at Stripe, whatever was told: then the balances are one (I17)."""
         for key in [*self.stripe.payments, *self.stripe.refunds, *self.stripe.disputes]:
             self.tell(key)
-        self.read_movements(times=1)
+        self._read_movements()
         self.read_the_sandbox()
         pending = self.stripe.refunds_in(RefundStatus.PENDING)
         on_their_way = sum(self.stripe.refunds[key].amount_cents for key in pending)
@@ -176,6 +173,15 @@ class PaymentRules(Base):
         self.stripe.told[key] = facts
         self.model.payments[facts.reference].is_told = True
 
-    def _news(self, key: str, *, is_told: bool) -> None:
-        if is_told:
+    def _news(self, key: str, told: str) -> None:
+        if told == "now":
+            self.tell(key)
+        elif told == "later":
             self.stripe.news.append(key)
+
+    def _read_movements(self) -> None:
+        """Newest first, from before what was read last."""
+        new = len(self.stripe.movements) - self.stripe.read
+        seen = self.stripe.movements[-new - 3 :]
+        assert keep_movements(list(reversed(seen))) == new
+        self.stripe.read += new

@@ -60,6 +60,8 @@ class Stripe:
     def end_refund(self, key: str, *, is_paid: bool, at: datetime) -> None:
         """The card's bank has taken the money, or has sent it back: then even days later."""
         status = RefundStatus.SUCCEEDED if is_paid else RefundStatus.FAILED
+        if is_paid and self.refunds[key].status == status:
+            return
         self.refunds[key] = replace(self.refunds[key], status=status)
         if not is_paid:
             self._move("refund_failure", key, self.refunds[key].amount_cents, 0, at)
@@ -123,9 +125,14 @@ class Stripe:
         """Refunds that stand there."""
         return [key for key, one in self.refunds.items() if one.status == status]
 
-    def disputes_in(self, status: DisputeStatus) -> list[str]:
-        """Disputes that stand there."""
-        return [key for key, one in self.disputes.items() if one.status == status]
+    def refunds_to_come(self) -> list[str]:
+        """Refunds that may still change."""
+        return [key for key, one in self.refunds.items() if one.status != RefundStatus.FAILED]
+
+    def disputes_to_come(self) -> list[str]:
+        """Disputes that are not judged."""
+        judged = {DisputeStatus.WON, DisputeStatus.LOST}
+        return [key for key, one in self.disputes.items() if one.status not in judged]
 
     def told_refunds(self) -> dict[str, RefundFacts]:
         """Refunds we have heard of, as they were then."""

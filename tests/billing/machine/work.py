@@ -24,22 +24,21 @@ HOUR_US = 3_600_000_000
 class WorkRules(Base):
     """What runs, and what it costs."""
 
-    @rule(quantity=st.integers(1, 16), minutes=st.sampled_from([0, 0, 60, 600]), seen=st.booleans())
-    def start(self, quantity: int, minutes: int, seen: bool) -> None:
-        """With `minutes` of it set aside, where as much is available."""
+    @rule(
+        quantity=st.integers(1, 16),
+        minutes=st.sampled_from([0, 0, 60, 600]),
+        sees=st.booleans(),
+        again=st.one_of(st.none(), numbers),
+    )
+    def start(self, quantity: int, minutes: int, sees: bool, again: int | None) -> None:
+        """With `minutes` of it set aside, where as much is available; or an ended one once more."""
+        if again is not None and self.model.ended():
+            self._start_again(self.pick(self.model.ended(), again), sees=sees)
+            return
         number = self.next()
         need = self.model.price_at(self.model.now) * quantity * minutes // 60
-        if not self._hold(number, need):
-            return
-        self._begin(number, 1, quantity, seen=seen)
-
-    @rule(which=numbers, seen=st.booleans())
-    @precondition(lambda self: self.model.ended())
-    def start_again(self, which: int, seen: bool) -> None:
-        before = self.pick(self.model.ended(), which)
-        attempts = [run for run in self.model.runs if run.number == before.number]
-        if all(run.end for run in attempts):
-            self._begin(before.number, len(attempts) + 1, before.quantity, seen=seen)
+        if self._hold(number, need):
+            self._begin(number, 1, quantity, sees=sees)
 
     @rule(which=numbers, late=st.integers(0, 300_000_000))
     @precondition(lambda self: self.model.running())
@@ -63,16 +62,10 @@ class WorkRules(Base):
         run = self.pick(self.model.running(), which)
         at = max(run.start, self.model.now - timedelta(microseconds=late))
         self.end(run, late=late, is_ours=is_ours, is_proven=is_proven)
+        if is_proven:
+            self._release(run.number)
         assert run.end is not None
         assert run.end <= at
-
-    @rule(which=numbers)
-    @precondition(lambda self: self.model.holds)
-    def release(self, which: int) -> None:
-        number = self.pick(list(self.model.holds), which)
-        for _ in range(2):
-            release_hold(resource_kind="workload", resource_id=number)
-        del self.model.holds[number]
 
     @rule(unit_micros=st.integers(0, 9_000_000), hours=st.sampled_from([0, 0, 1, 24 * 40]))
     def change_price(self, unit_micros: int, hours: int) -> None:
@@ -100,6 +93,13 @@ class WorkRules(Base):
         set_list_price(
             SYSTEM, CODE, unit_micros=unit_micros, starts_at=starts_at, reason="the machine"
         )
+
+    def see_all(self) -> None:
+        """The engine answers: all that runs is there."""
+        running = self.model.running()
+        prove("workload", [(run.number, run.attempt) for run in running], at=self.model.now)
+        for run in running:
+            run.prove(self.model.now)
 
     def end(self, run: Run, *, late: int, is_ours: bool, is_proven: bool) -> None:
         """The engine tells of its end, twice."""
@@ -138,7 +138,17 @@ class WorkRules(Base):
         self.model.holds[number] = micros
         return True
 
-    def _begin(self, number: int, attempt: int, quantity: int, *, seen: bool) -> None:
+    def _release(self, number: int) -> None:
+        for _ in range(2):
+            release_hold(resource_kind="workload", resource_id=number)
+        self.model.holds.pop(number, None)
+
+    def _start_again(self, before: Run, *, sees: bool) -> None:
+        attempts = [run for run in self.model.runs if run.number == before.number]
+        if all(run.end for run in attempts):
+            self._begin(before.number, len(attempts) + 1, before.quantity, sees=sees)
+
+    def _begin(self, number: int, attempt: int, quantity: int, *, sees: bool) -> None:
         now = self.model.now
         before = [run.end for run in self.model.runs if run.number == number and run.end]
         begin = max([now, *before])
@@ -149,10 +159,10 @@ class WorkRules(Base):
             resource=Resource("workload", number, attempt, f"job_{number}", "train"),
             quantity=quantity,
             started_at=now,
-            proven_at=now if seen else None,
+            proven_at=now if sees else None,
         )
         for _ in range(2):
             open_intervals([start])
-        limit = begin + GRACE if seen else None
+        limit = begin + GRACE if sees else None
         price = self.model.price_at(now)
         self.model.runs.append(Run(number, attempt, quantity, price, begin, begin, limit))
