@@ -130,7 +130,8 @@ def _payments(since: datetime) -> int:
 
 def _refunds(since: datetime) -> int:
     seen = 0
-    for facts in refunds_since(since):
+    # The oldest first: one that failed makes room for the next.
+    for facts in reversed(list(refunds_since(since))):
         if not Payment.objects.filter(payment_intent_id=facts.intent_id).exists():
             continue
         seen += 1

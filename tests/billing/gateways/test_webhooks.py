@@ -12,8 +12,15 @@ from django.test import Client
 from accounts.actor import Actor
 from billing.actions.topups import start_top_up
 from billing.actions.webhooks import process_pending
-from billing.choices import BreakKind, PaymentStatus, WebhookStatus
-from billing.models import BillingAccount, JournalEntry, Payment, ReconciliationBreak, WebhookEvent
+from billing.choices import AccountCode, BreakKind, PaymentStatus, WebhookStatus
+from billing.models import (
+    BillingAccount,
+    JournalEntry,
+    LedgerAccount,
+    Payment,
+    ReconciliationBreak,
+    WebhookEvent,
+)
 from billing.queries.funds import funds_of
 from billing.sandbox.webhooks import signature
 from portal.lib import clock
@@ -195,6 +202,24 @@ def test_body_of_another_shape_fails_and_holds_up_nothing(db: None, box: Box) ->
     process_pending()
     found = dict(WebhookEvent.objects.values_list("stripe_event_id", "status"))
     assert found == {"evt_1": WebhookStatus.FAILED, "evt_2": WebhookStatus.IGNORED}
+
+
+def test_event_that_fails_as_nobody_thought_of_holds_up_nothing(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    box.pay(start_top_up(actor, amount_cents=25_00))
+    send(*box.delivery(PAID))
+    process_pending()
+    intent = Payment.objects.get().payment_intent_id or ""
+    box.server.client.v1.refunds.create({"payment_intent": intent})
+    send(*box.delivery("refund.created"))
+    LedgerAccount.objects.filter(code=AccountCode.CUSTOMER_CREDIT).update(balance_micros=0)
+    send(*signed(event("customer.created", "evt_next")))
+    process_pending()
+    found = dict(WebhookEvent.objects.values_list("type", "status"))
+    assert found["refund.created"] == WebhookStatus.FAILED
+    assert found["customer.created"] == WebhookStatus.IGNORED
+    assert "ledger_credit_floor" in WebhookEvent.objects.get(type="refund.created").error
 
 
 def test_failed_event_is_tried_again_when_due(

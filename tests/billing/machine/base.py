@@ -18,23 +18,19 @@ from billing.choices import (
     AccountCode,
     Collection,
     DisputeStatus,
-    PaymentPurpose,
     PaymentStatus,
     RefundStatus,
     TaxPoint,
 )
 from billing.models import (
-    AutoTopUp,
     BillingAccount,
     Dispute,
     Invoice,
     JournalEntry,
-    LedgerAccount,
     Payment,
     Price,
     Refund,
     TaxRate,
-    UsageInterval,
 )
 from billing.queries.books import differences
 from billing.queries.funds import funds_of
@@ -43,6 +39,7 @@ from portal.lib.money import MICROS, from_cents
 from tests.billing.conftest import Box
 from tests.billing.machine.model import Model
 from tests.billing.machine.order import LotOrder
+from tests.billing.machine.snapshot import snapshot
 from tests.billing.machine.statements import Digest, broken, judge_now
 from tests.billing.machine.stripe import Stripe
 
@@ -80,6 +77,7 @@ class Base(RuleBasedStateMachine):
         self.digest = Digest()
         self.order = LotOrder()
         self.count = 0
+        self.seen = snapshot()
 
     def teardown(self) -> None:
         Base.happened.update(JournalEntry.objects.values_list("kind", flat=True))
@@ -111,40 +109,28 @@ class Base(RuleBasedStateMachine):
     def everything_holds(self) -> None:
         """After every step; the table of what is looked at where is in `tests.billing.machine`."""
         Base.steps += 1
-        self.books_agree()
-        self.what_was_written_stays()
-        self.lots_are_used_in_order()
+        judge_now()
+        assert list(differences()) == []
+        assert broken() == []
+        assert self.digest.changed() == []
+        self.order.catch_up(self.account)
+        self.seen = snapshot()
         self.usage_is_the_models()
         self.funds_are_the_models()
         self.statuses_are_what_we_were_told()
         self.clearing_is_what_we_were_told()
         self.tax_is_what_documents_say()
-        self.automatic_top_up_keeps_its_limits()
-
-    def books_agree(self) -> None:
-        """The triggers, the product's own comparison, and every statement."""
-        judge_now()
-        assert list(differences()) == []
-        assert broken() == []
-
-    def what_was_written_stays(self) -> None:
-        """I2, I13."""
-        assert self.digest.changed() == []
-
-    def lots_are_used_in_order(self) -> None:
-        """I16."""
-        self.order.catch_up(self.account)
+        self.automatic_top_up_is_the_models()
 
     def usage_is_the_models(self) -> None:
         """I7, I8: each interval begins and ends as it really did, and comes to what it costs."""
-        found = {(one.resource_id, one.resource_attempt): one for one in _intervals()}
+        found = {row.run: row for row in self.seen.intervals}
         assert found.keys() == {(run.number, run.attempt) for run in self.model.runs}
         for run in self.model.runs:
-            interval = found[run.number, run.attempt]
-            facts = (interval.started_at, interval.ended_at, interval.billable_until)
-            assert facts == (run.start, run.end, run.limit)
-            assert interval.rated_until <= run.until(self.model.now)
-            assert interval.price.unit_micros == run.unit_micros
+            row = found[run.number, run.attempt]
+            assert (row.start, row.end, row.limit) == (run.start, run.end, run.limit)
+            assert row.rated <= run.until(self.model.now)
+            assert row.price == run.unit_micros
 
     def funds_are_the_models(self) -> None:
         """I8, I14, I15: what came in less what went back less what was used, to the micro-unit."""
@@ -156,49 +142,46 @@ class Base(RuleBasedStateMachine):
 
     def statuses_are_what_we_were_told(self) -> None:
         """I14, I15."""
-        payments = {one.public_id: one for one in Payment.objects.all()}
-        assert payments.keys() == self.model.payments.keys()
+        assert self.seen.payments.keys() == self.model.payments.keys()
         for reference, paid in self.model.payments.items():
-            is_paid = payments[reference].status == PaymentStatus.SUCCEEDED
+            is_paid = self.seen.payments[reference] == PaymentStatus.SUCCEEDED
             assert is_paid == paid.is_told <= paid.is_charged
-        refunds = {one.stripe_refund_id: one for one in Refund.objects.all()}
+        refunds = {row.id: row for row in self.seen.refunds}
         for key, told in self.stripe.told_refunds().items():
-            assert refunds[key].status == told.status
-            assert refunds[key].amount_micros == from_cents(told.amount_cents)
-        disputes = {one.stripe_dispute_id: one for one in Dispute.objects.all()}
-        assert disputes.keys() == self.stripe.told_disputes().keys()
-        for key, fact in self.stripe.told_disputes().items():
-            assert disputes[key].status == fact.status
+            row = refunds[key]
+            assert (row.status, row.net + row.tax) == (told.status, from_cents(told.amount_cents))
+        disputes = {row.id: row.status for row in self.seen.disputes}
+        assert disputes == {key: one.status for key, one in self.stripe.told_disputes().items()}
 
     def clearing_is_what_we_were_told(self) -> None:
         """I17: what the ledger has at Stripe is what we know to have moved there."""
-        assert self.house(AccountCode.PSP_CLEARING) == from_cents(self.clearing_cents())
+        known = sum(one.cents for one in self.model.payments.values() if one.is_told)
+        known -= self.stripe.gone_cents() + self.seen.other_fees
+        paid_here = [row for row in self.seen.refunds if row.id not in self.stripe.refunds]
+        back = sum(row.net + row.tax for row in paid_here if row.status == RefundStatus.SUCCEEDED)
+        assert self.house(AccountCode.PSP_CLEARING) == from_cents(known) - back
 
     def tax_is_what_documents_say(self) -> None:
         """I12: of the tax account, against payments, refunds, invoices and notes."""
         paid = sum(one.tax_cents for one in self.model.payments.values() if one.is_told)
-        back = sum(one.tax_micros for one in _refunds())
+        back = sum(row.tax for row in self.seen.refunds if row.status != RefundStatus.FAILED)
         owed = from_cents(paid) - back + self.model.taxes - self.model.note_taxes
         assert -self.house(AccountCode.TAX_PAYABLE) == owed
 
-    def automatic_top_up_keeps_its_limits(self) -> None:
-        """I18: the month's maximum, and that a charge is in flight or known, never lost."""
-        rule = AutoTopUp.objects.filter(account=self.account).first()
-        autos = [one for one in self.model.payments.values() if one.is_automatic]
-        assert Payment.objects.filter(purpose=PaymentPurpose.AUTO_TOP_UP).count() == len(autos)
-        if self.model.auto is None:
-            assert rule is None
-            return
-        assert rule is not None
-        assert (rule.paused_at is None) == (self.model.auto.paused_at is None)
+    def automatic_top_up_is_the_models(self) -> None:
+        """I18: whether it stands still."""
+        rule = self.model.auto
+        assert [bool(reason) for reason in self.seen.pauses] == (
+            [] if rule is None else [rule.paused_at is not None]
+        )
 
     # --- Sums ------------------------------------------------------------------------------------
 
     def balance(self) -> int:
         """Credit less debt less what is used, by the model and what Stripe has told us."""
-        model = self.model
-        refunded = sum(one.net_micros for one in _refunds())
-        withheld = sum(one.withheld_micros for one in Dispute.objects.exclude(status="won"))
+        model, seen = self.model, self.seen
+        refunded = sum(row.net for row in seen.refunds if row.status != RefundStatus.FAILED)
+        withheld = sum(row.withheld for row in seen.disputes if row.status != DisputeStatus.WON)
         return (
             model.gifts + model.bought() + model.notes + model.given_up
             - refunded - withheld - model.used() - model.taxes - model.rounded
@@ -208,30 +191,9 @@ class Base(RuleBasedStateMachine):
         """What new work may be started with."""
         return self.balance() + self.model.credit_limit - self.model.held()
 
-    def clearing_cents(self) -> int:
-        """What we know to be at Stripe: of the one that is dictionaries and of the sandbox."""
-        paid = sum(one.cents for one in self.model.payments.values() if one.is_told)
-        refunded = Refund.objects.filter(status=RefundStatus.SUCCEEDED)
-        back = sum(one.amount_micros for one in refunded) // from_cents(1)
-        taken = sum(
-            one.amount_cents
-            for one in self.stripe.told_disputes().values()
-            if one.took_money and one.status != DisputeStatus.WON
-        )
-        read = self.stripe.movements[: self.stripe.read]
-        fees = sum(movement.fee_cents for movement in read)
-        out = sum(one.amount_cents for one in read if one.type.startswith("payout"))
-        return paid - back - taken - fees + out + self.box_fees_cents()
-
-    def box_fees_cents(self) -> int:
-        """Fees of the sandbox that we have read: below zero."""
-        return 0
-
-    @staticmethod
-    def house(code: AccountCode) -> int:
+    def house(self, code: AccountCode) -> int:
         """An account of the house, debit positive."""
-        lines = LedgerAccount.objects.filter(code=code, account=None)
-        return sum(lines.values_list("balance_micros", flat=True))
+        return self.seen.house.get(code.value, 0)
 
     # --- Hands -----------------------------------------------------------------------------------
 
@@ -255,14 +217,6 @@ def refused(*errors: type[Exception]) -> Iterator[None]:
     """What happens inside is refused and changes nothing."""
     with pytest.raises(errors), transaction.atomic():
         yield
-
-
-def _intervals() -> list[UsageInterval]:
-    return list(UsageInterval.objects.select_related("price"))
-
-
-def _refunds() -> list[Refund]:
-    return list(Refund.objects.exclude(status=RefundStatus.FAILED))
 
 
 def _statuses(model: type[models.Model]) -> list[str]:

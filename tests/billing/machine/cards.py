@@ -34,7 +34,7 @@ from billing.actions.refunds import refund_payment
 from billing.actions.topups import start_top_up
 from billing.choices import PaymentPurpose, PaymentStatus, RefundStatus
 from billing.gateways.records import Movement, movements_since
-from billing.models import AutoTopUp, BillingAccount, CreditLot, Payment, PspTransaction, Refund
+from billing.models import AutoTopUp, BillingAccount, CreditLot, Payment, Refund
 from billing.models.payment import IN_FLIGHT
 from billing.queries.periods import period_of
 from billing.queries.refunds import refundable_cents
@@ -204,10 +204,6 @@ class CardRules(Base):
 
     def sandbox_balance_cents(self) -> int:
         return sum(movement.net_cents for movement in self._movements())
-
-    def box_fees_cents(self) -> int:
-        kept = PspTransaction.objects.exclude(source__contains="pay_")
-        return -sum(kept.values_list("fee_cents", flat=True))
 
     # --- Hands -----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from portal.lib.errors import Conflict, NotFound
 from portal.lib.money import from_cents
 from tests.billing.machine.base import SYSTEM, Base, numbers, refused, shares
 from tests.billing.machine.model import Paid
+from tests.billing.machine.snapshot import snapshot
 
 # Recovery looks for payments at the sandbox, which knows nothing of these.
 NOT_DUE = timedelta(days=3650)
@@ -122,6 +123,7 @@ class PaymentRules(Base):
         self.read_the_sandbox()
         pending = self.stripe.refunds_in(RefundStatus.PENDING)
         on_their_way = sum(self.stripe.refunds[key].amount_cents for key in pending)
+        self.seen = snapshot()
         there = self.stripe.balance_cents() + self.sandbox_balance_cents()
         assert self.house(AccountCode.PSP_CLEARING) == from_cents(there + on_their_way)
 

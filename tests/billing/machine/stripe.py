@@ -142,6 +142,20 @@ class Stripe:
         """Disputes we have heard of, as they were then."""
         return {key: one for key, one in self.told.items() if isinstance(one, DisputeFacts)}
 
+    def gone_cents(self) -> int:
+        """What of the payments is no more there, by what we have been told and have read."""
+        refunds, disputes = self.told_refunds().values(), self.told_disputes().values()
+        back = sum(one.amount_cents for one in refunds if one.status == RefundStatus.SUCCEEDED)
+        taken = sum(
+            one.amount_cents
+            for one in disputes
+            if one.took_money and one.status != DisputeStatus.WON
+        )
+        read = self.movements[: self.read]
+        fees = sum(movement.fee_cents for movement in read)
+        out = sum(one.amount_cents for one in read if one.type.startswith("payout"))
+        return back + taken + fees - out
+
     def _move(self, kind: str, source: str, cents: int, fee: int, at: datetime) -> None:
         self.movements.append(
             Movement(
