@@ -12,6 +12,14 @@ from portal.lib.errors import Conflict
 from portal.lib.money import from_cents, to_cents
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What has gone back of a payment, micro-units."""
+
+    net: int
+    tax: int
+
+
 def tax_share(payment: Payment, net_micros: int) -> int:
     """The tax that goes back with `net_micros`, in whole cents: all of it with the last of it."""
     before = _before(payment)
@@ -34,14 +42,6 @@ def tax_within(payment: Payment, total_micros: int) -> int:
     owed = payment.tax_micros * (before.net + before.tax + total_micros) // payment.amount_micros
     tax = from_cents(to_cents(owed - before.tax))
     return min(max(tax, total_micros - net_left, 0), tax_left, total_micros)
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What has gone back of a payment, micro-units."""
-
-    net: int
-    tax: int
 
 
 def _before(payment: Payment) -> Before:

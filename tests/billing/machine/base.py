@@ -221,8 +221,3 @@ def refused(*errors: type[Exception]) -> Iterator[None]:
 
 def _statuses(model: type[models.Model]) -> list[str]:
     return list(model._default_manager.values_list("status", flat=True))
-
-
-def until_zero(balance: int, burn: int) -> timedelta:
-    """How long `balance` lasts at `burn` micro-units an hour."""
-    return timedelta(microseconds=balance * 3_600_000_000 // burn)

@@ -33,7 +33,7 @@ from billing.queries.verify import mismatches
 from portal.lib import clock
 from portal.lib.errors import Conflict, InvalidInput
 from portal.lib.money import MICROS_PER_CENT, from_cents
-from tests.billing.machine.base import numbers, refused, shares, until_zero
+from tests.billing.machine.base import numbers, refused, shares
 from tests.billing.machine.work import HOUR_US, WorkRules
 
 TICK = timedelta(seconds=60)
@@ -88,12 +88,17 @@ class TimeRules(WorkRules):
         self._live(ticks, sees=sees)
 
     @rule(ticks=st.integers(0, 2), sees=st.booleans())
-    @precondition(lambda self: self.model.burn() and self.spendable() > 0)
+    @precondition(lambda self: timedelta(0) < self.runway() < timedelta(days=60))
     def live_through_the_end_of_credit(self, ticks: int, sees: bool) -> None:
         """It comes back `ticks` before nothing is left, and stays for longer than the grace."""
-        left = until_zero(self.spendable(), self.model.burn())
-        self.forward(max(timedelta(0), left - ticks * TICK))
+        self.forward(max(timedelta(0), self.runway() - ticks * TICK))
         self._live(grace() // TICK + ticks + 2, sees=sees)
+
+    def runway(self) -> timedelta:
+        """How long what is left lasts; nothing where nothing burns."""
+        burn = self.model.burn()
+        us = self.spendable() * HOUR_US // burn if burn else 0
+        return timedelta(microseconds=min(us, 10**18))
 
     def spendable(self) -> int:
         """What work may go on with."""

@@ -166,6 +166,11 @@ class PaymentRules(Base):
             with refused(NotFound):
                 settle(facts)  # type: ignore[arg-type]
             self._tell_payment(intent)
+        if self.stripe.is_too_early(key):
+            with refused(Conflict):
+                settle(facts)  # type: ignore[arg-type]
+            self.stripe.news.append(key)
+            return
         settle(facts)  # type: ignore[arg-type]
         self.stripe.told[key] = facts
 

@@ -125,6 +125,19 @@ class Stripe:
         """Refunds that stand there."""
         return [key for key, one in self.refunds.items() if one.status == status]
 
+    def is_too_early(self, key: str) -> bool:
+        """Whether a refund is news to us that has no room yet: one that failed is still to come."""
+        found = self.refunds.get(key)
+        if found is None or key in self.told:
+            return False
+        told = self.told_refunds().values()
+        gone = sum(
+            one.amount_cents
+            for one in told
+            if one.intent_id == found.intent_id and one.status != RefundStatus.FAILED
+        )
+        return gone + found.amount_cents > self.payments[found.intent_id or ""].amount_cents
+
     def refunds_to_come(self) -> list[str]:
         """Refunds that may still change."""
         return [key for key, one in self.refunds.items() if one.status != RefundStatus.FAILED]
