@@ -20,7 +20,7 @@ test: $(VENV)/dev.stamp deps ## run the whole suite
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
 	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not mutants"
 
-test-long: $(VENV)/dev.stamp ## the state machine of money for 20,000 steps
+test-long: $(VENV)/dev.stamp ## the state machine of money for 20,000 steps; MACHINE_SEED=7
 	@MACHINE_STEPS=20000 $(BIN)/pytest -q -s tests/billing/test_machine.py
 
 lint: $(VENV)/dev.stamp ## ruff, mypy, import-linter

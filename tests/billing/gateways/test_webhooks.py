@@ -71,6 +71,19 @@ def test_duplicates_credit_once(account: BillingAccount, actor: Actor, box: Box)
     assert funds_of(account).balance_micros == 75 * MICROS
 
 
+def test_two_events_of_one_payment_credit_once(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    box.pay(start_top_up(actor, amount_cents=25_00))
+    for kind in (PAID, "payment_intent.succeeded"):
+        assert send(*box.delivery(kind)) == 200
+        process_pending()
+    statuses = set(WebhookEvent.objects.values_list("status", flat=True))
+    assert (WebhookEvent.objects.count(), statuses) == (2, {WebhookStatus.PROCESSED})
+    assert JournalEntry.objects.filter(kind="top_up").count() == 1
+    assert funds_of(account).balance_micros == 75 * MICROS
+
+
 def test_expired_that_comes_after_paid_changes_nothing(
     account: BillingAccount, actor: Actor, box: Box
 ) -> None:

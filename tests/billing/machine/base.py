@@ -81,7 +81,8 @@ class Base(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         Base.happened.update(JournalEntry.objects.values_list("kind", flat=True))
-        Base.happened.update(f"{word} payment" for word in _statuses(Payment))
+        purposes = Payment.objects.values_list("purpose", "status")
+        Base.happened.update(f"{purpose} {status}" for purpose, status in purposes)
         Base.happened.update(f"{word} refund" for word in _statuses(Refund))
         Base.happened.update(f"{word} dispute" for word in _statuses(Dispute))
         Base.happened.update(f"{word} invoice" for word in _statuses(Invoice))
