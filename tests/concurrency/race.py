@@ -1,4 +1,4 @@
-"""Many callers at the same instant, each with a connection of its own."""
+"""Many callers at the same instant, each a thread with a connection of the pool's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from django.db import connections
 
-# The suite's PostgreSQL takes 100 connections; other threads of the suite have a few.
+# The pool has fewer connections than that: who has none waits, and holds nothing meanwhile.
 MOST = 64
 T = TypeVar("T")
 

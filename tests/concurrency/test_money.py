@@ -1,7 +1,7 @@
 """Money under callers at once: the race without the guard, then that ours holds (I4, I5, I18).
 
-The naive versions look, wait until everybody has looked, and act on what they saw: what a busy
-server does by chance happens here each time.
+The naive versions look, give their connection back, wait until everybody has looked, and act on
+what they saw: what a busy server does by chance happens here each time.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def test_looking_for_the_key_first_does_it_many_times(scratch: Run) -> None:
 
     def post(_: int) -> None:
         ((known,),) = scratch("SELECT count(*) FROM naive WHERE word = 'key'")
+        connection.close()
         everybody_has_looked.wait(timeout=60)
         if not known:
             scratch("INSERT INTO naive VALUES ('key', 5)")
@@ -123,6 +124,7 @@ def test_reading_the_balance_first_spends_it_many_times(scratch: Run) -> None:
 
     def take(_: int) -> bool:
         ((have,),) = scratch("SELECT amount FROM naive WHERE word = 'balance'")
+        connection.close()
         everybody_has_looked.wait(timeout=60)
         if have >= FIVE:
             scratch("UPDATE naive SET amount = %s WHERE word = 'balance'", have - FIVE)
@@ -138,6 +140,7 @@ def test_checking_the_balance_first_takes_it_below_zero(scratch: Run) -> None:
 
     def take(_: int) -> None:
         ((have,),) = scratch("SELECT amount FROM naive WHERE word = 'balance'")
+        connection.close()
         everybody_has_looked.wait(timeout=60)
         if have >= FIVE:
             scratch("UPDATE naive SET amount = amount - %s WHERE word = 'balance'", FIVE)
@@ -177,6 +180,7 @@ def test_looking_for_one_in_flight_first_charges_many_times(scratch: Run) -> Non
 
     def charge(_: int) -> None:
         ((in_flight,),) = scratch("SELECT count(*) FROM naive WHERE word = 'in flight'")
+        connection.close()
         everybody_has_looked.wait(timeout=60)
         if not in_flight:
             scratch("INSERT INTO naive VALUES ('in flight', 4000)")

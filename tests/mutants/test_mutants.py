@@ -24,7 +24,7 @@ from tests.mutants.guards import UNGUARDED
 from tests.mutants.mutant import Mutant
 from tests.mutants.table import EDITED
 
-pytestmark = pytest.mark.mutants
+pytestmark = [pytest.mark.mutants, pytest.mark.timeout(1800)]
 MUTANTS = (*EDITED, *UNGUARDED)
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
