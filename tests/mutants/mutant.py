@@ -7,6 +7,7 @@ from dataclasses import dataclass
 ACTIONS = "tests/billing/actions"
 
 
+MACHINE = "tests/billing/test_machine.py::test_books_agree_after_any_history"
 CONCURRENCY = "tests/concurrency/test_money.py"
 
 

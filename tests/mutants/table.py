@@ -6,7 +6,7 @@ take guards off the database: constraints, indexes and triggers.
 
 from __future__ import annotations
 
-from tests.mutants.mutant import ACTIONS, CONCURRENCY, Edit, Mutant
+from tests.mutants.mutant import ACTIONS, CONCURRENCY, MACHINE, Edit, Mutant
 
 # What a tick that rounds its own piece would say a run has come to.
 _PIECE = (
@@ -259,6 +259,27 @@ EDITED = (
         "SELECT sum(o.unposted)",
         "SELECT 0 * sum(o.unposted)",
         "tests/clusters/control/test_funds.py::test_run_is_launched_with_a_limit_of_its_own",
+    ),
+    Mutant(
+        "fees of Stripe are not booked",
+        "billing/actions/psp_sync.py",
+        "    fee = movement.fee_cents\n",
+        "    fee = 0\n",
+        MACHINE,
+    ),
+    Mutant(
+        "a refund made at Stripe is owed while its credit is there",
+        "billing/actions/refunds.py",
+        "    shares, missing = take(lots, net)\n    entry = _post(",
+        "    shares, missing = take(lots[1:], net)\n    entry = _post(",
+        MACHINE,
+    ),
+    Mutant(
+        "usage takes the newest credit first",
+        "billing/actions/lots.py",
+        "lot.expires_at or _NEVER, lot.pk)",
+        "lot.expires_at or _NEVER, -lot.pk)",
+        MACHINE,
     ),
     Mutant(
         "a charge is looked for by our clock alone",

@@ -84,7 +84,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     own = urlunsplit(url._replace(path=f"{url.path}_mutants"))
     unset = {"PYTEST_CURRENT_TEST", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
-    return Copy(folder, environment | {"DATABASE_URL": own, "PYTHONDONTWRITEBYTECODE": "1"})
+    own_values = {"DATABASE_URL": own, "PYTHONDONTWRITEBYTECODE": "1", "MACHINE_SHRINK": "0"}
+    return Copy(folder, environment | own_values)
 
 
 def test_all_of_them_pass_on_the_tree_as_it_is(copy: Copy) -> None:

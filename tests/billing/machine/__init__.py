@@ -21,11 +21,13 @@ I11   rated = invoiced = earned, by month             statement; `differences`
 I12   documents add up; notes stay within them        four statements; `tax_is_what_documents_say`;
                                                       rules `close_months` (raw use), `take_back`
 I13   documents stay; numbers have no gaps            digest; `differences`; rule `meddle`
-I14   each payment is one credit, each credit one     two statements; `statuses_are_what_we_were_told`;
-      payment                                         at the sandbox `cards._compare`
+I14   each payment is one credit, each credit one     two statements;
+      payment                                         `statuses_are_what_we_were_told`; at the
+                                                      sandbox `cards._compare`
 I15   refunds within what was paid and is unused      statement; rule `refund_ours`
 I16   lots: bounds, sums, order                       statement; `differences`; `order`
-I17   the ledger's balance at Stripe is Stripe's      `clearing_is_what_we_were_told`; rule `reconcile`
+I17   the ledger's balance at Stripe is Stripe's      `clearing_is_what_we_were_told`; rule
+                                                      `reconcile`
 I18   automatic top-up: one, an hour, a maximum       statement; `automatic_top_up_is_the_models`;
                                                       rule `top_up_automatically`
 I19   work ends a tick and a grace after the money    rules `live`, `live_through_the_end_of_credit`

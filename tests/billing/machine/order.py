@@ -9,7 +9,14 @@ from django.db.models import Sum
 
 from billing.actions.lots import in_order
 from billing.choices import USAGE_KINDS, AccountCode, EntryKind
-from billing.models import BillingAccount, CreditLot, JournalEntry, LotConsumption
+from billing.models import (
+    BillingAccount,
+    CreditLot,
+    Dispute,
+    JournalEntry,
+    LotConsumption,
+    Refund,
+)
 
 _BY_ORDER = {EntryKind.USAGE, EntryKind.TAX}
 _OF_A_PAYMENT = {EntryKind.REFUND, EntryKind.DISPUTE}
@@ -52,10 +59,9 @@ class LotOrder:
             if _owed_by(entry) > 0:
                 assert sum(self.left.values()) == sum(taken.values()), f"{entry} owes too much"
         elif kind in _OF_A_PAYMENT:
-            payment = {self.lots[key].payment_id for key in taken}
-            assert len(payment) <= 1, f"{entry} takes of others"
-            own = sorted((lot for lot in lots if lot.payment_id in payment), key=lambda lot: lot.pk)
-            assert taken == self._first(own, sum(taken.values())), entry
+            payment, amount = _asked_of(entry)
+            own = sorted((lot for lot in lots if lot.payment_id == payment), key=lambda lot: lot.pk)
+            assert taken == self._first(own, amount), entry
         elif kind in _GIVES_BACK:
             assert taken == self._last(-sum(taken.values())), entry
         else:
@@ -83,6 +89,16 @@ class LotOrder:
                 found[lot.pk] = -part
                 amount -= part
         return found
+
+
+def _asked_of(entry: JournalEntry) -> tuple[int, int]:
+    """The payment that a refund or a dispute is of, and for how much of its credit it asks."""
+    what, name, _ = entry.idempotency_key.split(":")
+    if what == "refund":
+        refund = Refund.objects.get(public_id=name)
+        return refund.payment_id, refund.net_micros
+    dispute = Dispute.objects.get(stripe_dispute_id=name)
+    return dispute.payment_id, dispute.amount_micros
 
 
 def _owed_by(entry: JournalEntry) -> int:
