@@ -19,16 +19,14 @@ from clusters.actions.apps import name_of
 from clusters.actions.sides import end_side
 from clusters.backends.base import (
     BackendUnavailable,
-    Folders,
     Handle,
     LaunchRefused,
     LaunchSpec,
     Limits,
     Phase,
     ReadFolder,
-    Serving,
-    Volumes,
 )
+from clusters.backends.capabilities import Folders, Serving, Volumes
 from clusters.backends.registry import backend
 from clusters.choices import Service
 from clusters.control.proxy import connections

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clusters.backends.base import Endpoint, Serving
+from clusters.backends.base import Endpoint
+from clusters.backends.capabilities import Serving
 from tests.fakes.backend import FakeBackend
 
 
