@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from accounts.access import team_of
+from accounts.access import require_owner, team_of
 from accounts.actor import Actor
 from accounts.choices import ActorKind, Role
 from clusters.choices import Service, WorkloadKind
@@ -73,6 +73,12 @@ def may_open(actor: Actor, workload: Workload, service: Service) -> bool:
             share__notebook=workload.pk, share__revoked_at__isnull=True, user=user
         ).exists()
     )
+
+
+def require_person(actor: Actor, workload: Workload) -> None:
+    """Raises NotAllowed unless the actor launched `workload`, or is an owner of its team."""
+    if actor.user is None or actor.user.pk != workload.created_by_id:
+        require_owner(actor)
 
 
 def job_for(actor: Actor, job_id: str) -> Workload:

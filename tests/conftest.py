@@ -30,6 +30,7 @@ from clusters.models import Pool
 from portal.lib.money import MICROS
 from tests.fakes.backend import FakeBackend
 from tests.fakes.pool import make_pool
+from tests.fakes.serving import ServingBackend
 
 PASSWORD = "correct horse battery"
 MICROS_PER_HOUR = 2_100_000
@@ -155,8 +156,8 @@ class Engine:
 
 @pytest.fixture
 def engine_class() -> type[FakeBackend]:
-    """The engine that `engine` uses; a test of a bad one overrides it by parametrising."""
-    return FakeBackend
+    """The engine that `engine` uses; a test of another one overrides it by parametrising."""
+    return ServingBackend
 
 
 @pytest.fixture

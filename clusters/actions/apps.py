@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -116,9 +116,21 @@ def open_url(actor: Actor, name: str, *, session_key: str, path: str = "") -> st
     return f"{url_of(app.name)}{ENTER}?{urlencode({'ticket': secret, 'next': path})}"
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What lets a program in: the origin and a token, good until `expires_at`."""
+
+    url: str
+    token: str
+    expires_at: datetime
+
+
 @transaction.atomic
-def grant_token(actor: Actor, workload: Workload) -> tuple[str, str]:
-    """An origin and a token for programs that speak to a notebook's server. Raises NotAllowed."""
+def grant_token(actor: Actor, workload: Workload) -> Grant:
+    """Let programs speak to a notebook's server as the actor; the token is shown this once.
+
+    Raises NotAllowed, Conflict while it does not run.
+    """
     if not may_open(actor, workload, Service.LAB):
         raise NotAllowed("This notebook is another member's. They can share it with you.")
     assert actor.user is not None  # noqa: S101  # who may open is a person
@@ -126,14 +138,14 @@ def grant_token(actor: Actor, workload: Workload) -> tuple[str, str]:
     if not App.objects.filter(name=name).exclude(state=AppState.CLOSED).exists():
         raise Conflict("The notebook is not running. Start it first.")
     secret = ids.new_secret("fgn")
-    AppSession.objects.create(
+    session = AppSession.objects.create(
         digest=digest_of(secret),
         name=name,
         user=actor.user,
         expires_at=clock.now() + timedelta(days=TOKEN_DAYS),
     )
     audit.record(actor, "notebook.token_made", team=workload.team, object_id=workload.public_id)
-    return url_of(name), secret
+    return Grant(url_of(name), secret, session.expires_at)
 
 
 def end_sessions(actor: Actor, workload: Workload) -> int:
