@@ -29,7 +29,7 @@ from clusters.actions.apps import (
     url_of,
 )
 from clusters.actions.notebook_shares import follow_share, share_notebook
-from clusters.backends.base import EndReason, Endpoint
+from clusters.backends.base import Endpoint, EndReason
 from clusters.choices import AppState, Reason, Service
 from clusters.models import (
     App,
