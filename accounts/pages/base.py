@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 
@@ -29,6 +29,12 @@ class PortalRequest(HttpRequest):
 
 
 Page = Callable[..., HttpResponseBase]
+
+
+def fresh(response: HttpResponse) -> HttpResponse:
+    """A page of what lives, or that holds a secret: no browser may keep it."""
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def signed_in(view: Page) -> Page:

@@ -15,7 +15,7 @@ from accounts.access import digest_of
 from accounts.actions import audit
 from accounts.actor import Actor
 from clusters.access import may_open, workloads_of
-from clusters.actions.set_status import mark_serving
+from clusters.actions.set_status import mark_serving, tell_again
 from clusters.backends.base import Endpoint
 from clusters.choices import AppState, Service
 from clusters.models import App, AppSession, AppTicket, Attempt, Side, Workload
@@ -89,9 +89,16 @@ def note_ready(app_id: int) -> None:
         mark_serving(app.workload, attempt_number=app.attempt.number)
 
 
+@transaction.atomic
 def note_failure(app_id: int, words: str) -> None:
-    """What a starting server answers instead of what it should, for people."""
-    App.objects.filter(pk=app_id, state=AppState.STARTING).update(failure=words[:300])
+    """What a starting server answers instead of what it should, for people. Safe to repeat."""
+    words = words[:300]
+    starting = App.objects.filter(pk=app_id, state=AppState.STARTING).exclude(failure=words)
+    if not starting.update(failure=words):
+        return
+    workload = Workload.objects.filter(apps=app_id).first()
+    if workload is not None:
+        tell_again(workload.pk, workload.status, workload.reason)
 
 
 def open_url(actor: Actor, name: str, *, session_key: str, path: str = "") -> str:

@@ -22,7 +22,7 @@ from clusters.actions.launching import RESOURCE_KIND
 from clusters.choices import AT_REST, Reason, WorkloadStatus
 from clusters.models import Workload
 from clusters.queries.attempts import ran_by_job
-from clusters.queries.jobs import queue_positions
+from clusters.queries.runs import queue_positions
 from portal.context import LIVE, FrameFacts, facts_of, launch_url
 from portal.lib import clock
 from portal.templatetags.portal_format import money
