@@ -34,6 +34,18 @@ def name_of(service: Service, public_id: str) -> str:
     return _SHORT[service] + public_id.replace("_", "-")
 
 
+def subject_of(name: str) -> tuple[Service, str]:
+    """What a name serves, and the public id of what it is of: `name_of` the other way round."""
+    for service, short in _SHORT.items():
+        if short and name.startswith(short):
+            return service, _id_in(name.removeprefix(short))
+    return Service.LAB, _id_in(name)
+
+
+def _id_in(name: str) -> str:
+    return name[:63].replace("\0", "").replace("-", "_", 1)
+
+
 def url_of(name: str) -> str:
     """Its origin as browsers know it."""
     return settings.APPS_URL.format(name=name).rstrip("/")

@@ -26,6 +26,15 @@ function cost(element, now) {
   return Number(BigInt(closed) + (BigInt(price) * BigInt(gpus) * us) / HOUR_US);
 }
 
+// What Stop would do follows the run's status, but never changes under somebody who reads it; nor does
+// a menu under somebody who chooses from it, or a table under who walks through it by keyboard. What
+// can be done is always what is true, and keeps the focus by itself.
+function isUsed(part) {
+  if (part.id === "stop-box") return find("stop-dialog").open;
+  if (part.id === "run-actions") return Boolean(part.querySelector("details[open]"));
+  return part.id !== "run-stage" && part.contains(document.activeElement);
+}
+
 /**
  * Follow the run. `own` may have: settled() after the page shows a new state, status(data) of each
  * step, parts() when what the run wrote may have changed, mayRestart for what rests and goes on.
@@ -117,12 +126,8 @@ export function follow(own = {}) {
     },
   });
 
-  // What Stop would do follows the run's status, but never changes under somebody who reads it; nor
-  // does a table under somebody who walks through it by keyboard.
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
-    const { target } = event.detail;
-    const isRead = target.id === "stop-box" ? find("stop-dialog").open : target.contains(document.activeElement);
-    if (isRead) event.preventDefault();
+    if (isUsed(event.detail.target)) event.preventDefault();
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.closest("#run-now")) settled();
