@@ -7,13 +7,15 @@ from typing import Any
 
 from django.db import transaction
 
+from accounts.access import team_of
 from accounts.actor import Actor
+from accounts.models import User
 from clusters.actions.apps import note_ready
 from clusters.actions.notebook_checks import NotebookRequest
 from clusters.actions.notebooks import launch_notebook, stop_notebook
 from clusters.backends.base import EndReason
-from clusters.choices import AppState, AttemptState
-from clusters.models import App, Attempt, Volume, Workload
+from clusters.choices import AppState, AttemptState, Service
+from clusters.models import App, Attempt, Side, Volume, Workload
 from tests.conftest import Engine
 from tests.fakes.loop import tick
 
@@ -68,4 +70,23 @@ def fresh(notebook: Workload) -> Workload:
 def make_volume(actor: Actor, **columns: Any) -> Volume:
     """A volume of the actor's team in the storage of the fake engine."""
     values = {"backend": "local", "name": "data", "size_gib": 10, **columns}
-    return Volume.objects.create(team=actor.team, created_by=actor.user, **values)
+    return Volume.objects.create(team=team_of(actor), created_by=person(actor), **values)
+
+
+def make_side(actor: Actor, notebook: Workload) -> App:
+    """A TensorBoard beside a notebook, served as `tb-side-1`."""
+    side = Side.objects.create(
+        public_id="side_1",
+        team=team_of(actor),
+        created_by=person(actor),
+        service=Service.TENSORBOARD,
+        workload=notebook,
+        external_name="side-1",
+    )
+    return App.objects.create(name="tb-side-1", service=Service.TENSORBOARD, side=side)
+
+
+def person(actor: Actor) -> User:
+    """Who acts."""
+    assert actor.user is not None
+    return actor.user

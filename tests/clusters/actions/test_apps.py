@@ -39,14 +39,22 @@ from clusters.models import (
     Notebook,
     NotebookGuest,
     NotebookShare,
-    Side,
     Workload,
 )
 from portal.lib import clock, ids
 from portal.lib.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from tests.conftest import Engine, make_person
 from tests.fakes.loop import tick
-from tests.fakes.notebooks import end, fresh, launched, running, starting, stopped
+from tests.fakes.notebooks import (
+    end,
+    fresh,
+    launched,
+    make_side,
+    person,
+    running,
+    starting,
+    stopped,
+)
 
 
 @pytest.fixture
@@ -199,14 +207,7 @@ def test_there_is_no_ticket_for_strangers_nor_for_members_who_were_not_let_in(
 def test_the_team_opens_what_stands_beside_its_work(
     actor: Actor, member: Actor, notebook: Workload, charlie: User
 ) -> None:
-    side = Side.objects.create(
-        team=actor.team,
-        created_by=actor.user,
-        service=Service.TENSORBOARD,
-        workload=notebook,
-        external_name="side-1",
-    )
-    App.objects.create(name="tb-side-1", service=Service.TENSORBOARD, side=side)
+    make_side(actor, notebook)
     assert open_url(member, "tb-side-1", session_key="s")
     with pytest.raises(NotFound):
         open_url(actor_of_user(charlie), "tb-side-1", session_key="s")
@@ -256,7 +257,7 @@ def test_a_browsers_session_ends_with_its_sign_in(actor: Actor, notebook: Worklo
     AppSession.objects.create(
         digest=digest_of("cookie"),
         name=lab(notebook),
-        user=actor.user,
+        user=person(actor),
         session_key=signed_in.session_key or "",
         expires_at=clock.now() + timedelta(hours=1),
     )

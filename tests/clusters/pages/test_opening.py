@@ -16,9 +16,9 @@ from clusters.actions.apps import name_of, url_of
 from clusters.actions.notebook_shares import follow_share, revoke_share, share_notebook
 from clusters.actions.notebooks import remove_notebook
 from clusters.choices import Service
-from clusters.models import App, AppTicket, NotebookGuest, Side, Workload
+from clusters.models import AppTicket, NotebookGuest, Workload
 from tests.conftest import PASSWORD, Engine
-from tests.fakes.notebooks import running, starting, stopped
+from tests.fakes.notebooks import make_side, running, starting, stopped
 
 SignIn = Callable[[User], Client]
 
@@ -129,15 +129,7 @@ def test_a_page_it_leads_to_is_of_the_notebooks_team(
 def test_what_stands_beside_the_teams_work_opens(
     bob: User, charlie: User, actor: Actor, notebook: Workload, client_of: SignIn
 ) -> None:
-    side = Side.objects.create(
-        public_id="side_1",
-        team=actor.team,
-        created_by=actor.user,
-        service=Service.TENSORBOARD,
-        workload=notebook,
-        external_name="side-1",
-    )
-    App.objects.create(name="tb-side-1", service=Service.TENSORBOARD, side=side)
+    make_side(actor, notebook)
     assert client_of(bob).get("/open/tb-side-1/").status_code == 303
     assert client_of(charlie).get("/open/tb-side-1/").status_code == 404
 
