@@ -104,6 +104,12 @@ def actor(alice: User, team: Team) -> Actor:
     return actor_of_user(alice)
 
 
+@pytest.fixture
+def member(bob: User) -> Actor:
+    """Bob in alice's team."""
+    return actor_of_user(bob)
+
+
 def fund(team: Team, micros: int) -> None:
     """Give `team` promotional credit."""
     grant_credit(

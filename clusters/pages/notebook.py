@@ -96,12 +96,13 @@ def _now(request: PortalRequest, found: Workload) -> dict[str, Any]:
     """What changes while it lives."""
     chosen = asked_attempt(request)
     detail = detail_of(found, attempt=chosen)
-    own, app = found.notebook, lab_of(found)
+    own, app = found.notebook, lab_of(detail.attempt)
     is_mine = request.actor.role == Role.OWNER or found.created_by_id == request.user.pk
     path = request.GET.get("next", "")
     is_starting = found.reason == Reason.SERVER_STARTING
     return now_of(detail, chosen=chosen) | {
         "own": own,
+        "answered": app.failure if app else "",
         "own_facts": [stops_fact(found, own)],
         "steps": progress_of(detail, app),
         "details": notebook_details(detail, own, open_address(found)),
@@ -112,6 +113,7 @@ def _now(request: PortalRequest, found: Workload) -> dict[str, Any]:
         "is_at_rest": found.status in AT_REST,
         "has_failed": found.status == WorkloadStatus.FAILED,
         "countdown": why_words(own.stops_for) if own.stops_at else "",
+        "idle_for": detail.cost.at - own.idle_since if own.idle_since else None,
         "open_url": f"{open_path(found)}?{urlencode({'next': path})}" if path else open_path(found),
         "next_path": path,
     }

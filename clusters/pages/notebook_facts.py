@@ -113,14 +113,15 @@ def _end(last: WorkloadEvent) -> Items:
 
 def stops_fact(run: Workload, own: Notebook) -> dict[str, Any]:
     """When it stops by itself, as one of the facts beside its status."""
-    label = "Stops by itself"
-    if run.status in AT_REST:
-        return {"label": label, "value": UNKNOWN, "note": idle_words(own)}
-    if own.stops_at is not None:
-        return {"label": label, "at": own.stops_at, "note": f"{why_words(own.stops_for)}"}
-    if own.stop_at is not None:
-        return {"label": label, "at": own.stop_at, "note": idle_words(own)}
-    return {"label": label, "value": idle_words(own), "note": "At no set time"}
+    if own.stops_at is not None and run.status not in AT_REST:
+        return {"label": "Stops", "at": own.stops_at, "note": why_words(own.stops_for)}
+    if own.stop_at is not None and run.status not in AT_REST:
+        note = f"Or {idle_words(own).lower()}" if own.idle_minutes else idle_words(own)
+        return {"label": "Stops", "at": own.stop_at, "note": note}
+    if not own.idle_minutes:
+        return {"label": "Stops when idle for", "value": "Never", "note": "Only at its limit"}
+    idle = minutes_words(own.idle_minutes)
+    return {"label": "Stops when idle for", "value": idle, "note": "Change it under Idle"}
 
 
 def why_words(reason: str) -> str:

@@ -18,7 +18,7 @@ from clusters.access import notebooks_of, openable
 from clusters.addresses import open_path
 from clusters.choices import AT_REST, Reason, WorkloadStatus
 from clusters.pages.chips import chips_of
-from clusters.pages.notebook_facts import idle_words, why_words
+from clusters.pages.notebook_facts import why_words
 from clusters.pages.notebook_launch import serving_pools
 from clusters.pages.offers import price_of
 from clusters.queries.runs import NOTEBOOK_FILTERS, RunRow, filter_counts, filtered, rows_of
@@ -31,7 +31,7 @@ PAGE_SIZE = 25
 class Line:
     """A line of the list: `row`, and what can be done with it. `opens` is "" while it is not ready.
 
-    `countdown` says what a countdown runs for, `stops` when it stops by itself.
+    `countdown` says what a countdown runs for; `is_starting`: it runs, and does not answer yet.
     """
 
     row: RunRow
@@ -39,7 +39,7 @@ class Line:
     may_start: bool
     may_stop: bool
     countdown: str
-    stops: str
+    is_starting: bool
 
 
 @require_safe
@@ -88,5 +88,5 @@ def _line(row: RunRow, *, may_work: bool) -> Line:
         may_start=may_work and is_at_rest,
         may_stop=may_work and not is_at_rest and notebook.status != WorkloadStatus.STOPPING,
         countdown=why_words(own.stops_for) if own.stops_at else "",
-        stops=idle_words(own),
+        is_starting=notebook.reason == Reason.SERVER_STARTING,
     )

@@ -6,20 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from clusters.choices import AppState, Service
-from clusters.models import App, IdleCheck, IdleStop, Workload
+from clusters.models import App, Attempt, IdleCheck, IdleStop, Workload
 
 # A day of looks; older ones are in the database and in no chart.
 LOOKS_SHOWN = 1440
 STOPS_SHOWN = 10
 
 
-def lab_of(notebook: Workload) -> App | None:
-    """What serves it now, or is about to; None where nothing is."""
-    return (
-        App.objects.filter(workload=notebook, service=Service.LAB)
-        .exclude(state=AppState.CLOSED)
-        .first()
-    )
+def lab_of(attempt: Attempt | None) -> App | None:
+    """What serves, or served, an attempt of a notebook; None where its engine never named it."""
+    return App.objects.filter(attempt=attempt, service=Service.LAB).order_by("-pk").first()
 
 
 def is_served(name: str) -> bool:

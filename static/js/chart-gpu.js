@@ -27,8 +27,9 @@ export class GpuCharts {
     }
     document.addEventListener("themechange", () => this.draw());
     document.addEventListener("visibilitychange", () => this.isDirty && this.draw());
-    // A chart that is not shown has no size to draw in.
+    // A chart that is not shown has no size to draw in; what stands beside it comes and goes.
     document.addEventListener("tabchosen", () => this.shown());
+    new ResizeObserver(() => this.shown()).observe(this.charts[0].plot);
   }
 
   /** Forget every sample: those of another attempt follow. */

@@ -6,7 +6,6 @@ const KEPT = 5000;
 const SPARE = 500;
 const NEAR = 40;
 const PEEK = 6;
-const NOTHING = "Nothing printed yet.";
 
 const find = (id) => document.getElementById(id);
 
@@ -33,6 +32,14 @@ export class LogPanel {
     find("log-earlier").hidden = !this.isCut;
     find("log-error").hidden = true;
     this.here = -1;
+    this.nothing = "Nothing printed yet.";
+    this.showPeek();
+  }
+
+  /** No more will come. */
+  end() {
+    this.nothing = "It printed nothing.";
+    this.draw();
     this.showPeek();
   }
 
@@ -61,7 +68,7 @@ export class LogPanel {
   showPeek() {
     const last = [...this.list.children].slice(-PEEK).map((item) => item.lastElementChild.textContent);
     for (const peek of document.querySelectorAll("[data-log-peek]")) {
-      peek.textContent = last.length ? last.join("\n") : NOTHING;
+      peek.textContent = last.length ? last.join("\n") : this.nothing;
     }
   }
 

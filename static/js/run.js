@@ -69,10 +69,11 @@ export function follow(own = {}) {
     const live = find("log-live");
     live.dataset.state = name === "refused" ? "lost" : name;
     live.textContent = WORDS[name];
+    find("run-lost").hidden = name !== "lost";
   }
 
   function showEnd(offset) {
-    log.draw();
+    log.end();
     find("log-end").textContent = offset ? `${bytes(offset)}, complete` : "It printed nothing.";
     refresh("run-now");
     own.parts?.();

@@ -58,12 +58,6 @@ from tests.fakes.notebooks import (
 
 
 @pytest.fixture
-def member(bob: User) -> Actor:
-    """Bob in alice's team."""
-    return actor_of_user(bob)
-
-
-@pytest.fixture
 def notebook(actor: Actor, engine: Engine) -> Workload:
     """Alice's, its server answers."""
     return running(actor)

@@ -41,12 +41,6 @@ from tests.fakes.notebooks import (
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def member(bob: User) -> Actor:
-    """Bob in alice's team."""
-    return actor_of_user(bob)
-
-
 def held() -> int:
     return sum(
         Hold.objects.filter(released_at__isnull=True).values_list("amount_micros", flat=True)

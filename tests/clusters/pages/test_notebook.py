@@ -154,9 +154,11 @@ def test_an_engine_that_allots_by_itself_has_no_step_for_it(
 def test_a_failure_says_what_why_and_what_to_do(
     browser: Client, actor: Actor, engine: Engine, text: Page
 ) -> None:
-    notebook = running(actor)
+    notebook = starting(actor)
+    note_failure(App.objects.get().pk, "500: no module named notebook.")
     end(engine, notebook, EndReason.OUT_OF_MEMORY)
     said = text(notebook)
+    assert "The last that was heard of its server: 500: no module named notebook." in said
     assert "It failed: used more memory than it was given" in said
     assert "You can start it again, or launch a copy" in said
     assert "data-log-peek" in browser.get(page_of(notebook, "status/")).content.decode()
@@ -302,7 +304,7 @@ def test_a_countdown_says_why_and_can_be_sent_away(
     notebook = running(actor)
     soon = clock.now() + timedelta(minutes=8)
     Notebook.objects.update(stops_at=soon, stops_for="idle", idle_since=clock.now())
-    assert "It stops in 8 min. Nothing is done in it since just now." in text(notebook)
+    assert "It stops in 8 min. Nothing has been done in it for 0 s." in text(notebook)
     response = browser.post(page_of(notebook, "keep/"), follow=True)
     assert "Kept for an hour" in response.content.decode()
     assert "It stops in" not in text(notebook)
@@ -367,7 +369,9 @@ def test_stops_that_make_no_sense_are_refused_at_their_field(
 
 def test_its_stops_are_told_beside_its_status(actor: Actor, text: Page) -> None:
     notebook = running(actor, idle_minutes=90)
-    assert "Stops by itself When idle for 1 h 30 min At no set time" in text(notebook)
+    assert "Stops when idle for 1 h 30 min" in text(notebook)
+    Notebook.objects.update(stop_at=clock.now() + timedelta(hours=3), idle_minutes=0)
+    assert "Stops in 3 h Not for idleness" in text(notebook)
 
 
 # --- evidence ---
