@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from clusters.backends.base import Endpoint, LaunchSpec
+from clusters.backends.base import Endpoint, LaunchSpec, Limits, Observation
 
 
 class MultiNode:

@@ -1,15 +1,20 @@
-// One socket a page. It comes back by itself and takes up the log at the byte where it stopped.
+// One socket a page. It comes back by itself, takes up the log at the byte where it stopped and asks
+// for the steps it has missed.
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 8000;
 const NOT_SIGNED_IN = 4401;
 const NOT_FOUND = 4404;
 const ACK_BYTES = 128 * 1024;
 
-export class JobSocket {
-  /** `handlers`: hello(data, isSame), status, gpu, log(data), end, state("live" | "lost" | "ended" | "refused"). */
-  constructor(path, probe, handlers) {
+export class RunSocket {
+  /**
+   * `after` is the number of the last step the page shows. `handlers`: hello(data, isSame), status,
+   * gpu, log(data), end, state("live" | "lost" | "ended" | "refused").
+   */
+  constructor(path, probe, after, handlers) {
     this.path = path;
     this.probe = probe;
+    this.after = after;
     this.handlers = handlers;
     this.offset = null;
     this.attempt = null;
@@ -25,6 +30,7 @@ export class JobSocket {
     this.timer = 0;
     const url = new URL(this.path, location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    url.searchParams.set("after", this.after);
     if (this.offset !== null) {
       url.searchParams.set("offset", this.offset);
       url.searchParams.set("attempt", this.attempt);
@@ -38,6 +44,7 @@ export class JobSocket {
 
   take(message) {
     const { kind, data } = message;
+    if (kind === "status") this.after = Math.max(this.after, data.event);
     if (kind === "hello") this.hello(data);
     else if (kind === "log") this.log(data);
     else if (kind === "end") this.end(data);
@@ -72,6 +79,14 @@ export class JobSocket {
     this.isOver = true;
     this.handlers.state("ended");
     this.handlers.end(data);
+  }
+
+  /** What had ended goes on: a notebook was started again. */
+  again() {
+    if (!this.isOver) return;
+    this.isOver = false;
+    this.tries = 0;
+    this.open();
   }
 
   async closed(code) {

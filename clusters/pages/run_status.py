@@ -1,4 +1,4 @@
-"""The line under a job's status: why it stands there, what comes next, what to do."""
+"""The line under a run's status: why it stands there, what comes next, what to do."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from clusters.backends.base import REQUEUE_EXIT_CODE
-from clusters.choices import AttemptState, Reason, WorkloadStatus
+from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus
 from clusters.control.placement import takes_work
-from clusters.models import Attempt
+from clusters.models import Attempt, Workload
 from clusters.queries.attempts import Unseen, is_queued_by_engine
-from clusters.queries.jobs import JobDetail
 from clusters.queries.pools import longest_wait
+from clusters.queries.runs import RunDetail
 from portal.lib import clock
 from portal.templatetags.portal_format import duration
 
@@ -32,13 +32,13 @@ class StatusLine:
     unknown_more: str = ""
 
 
-def status_line(detail: JobDetail) -> StatusLine:
-    """The line for a job as it stands."""
+def status_line(detail: RunDetail) -> StatusLine:
+    """The line for a run as it stands."""
     job = detail.job
     if job.status == WorkloadStatus.QUEUED:
         line = _queued(detail)
     elif job.status == WorkloadStatus.RUNNING:
-        line = StatusLine("Charged by the second until it ends.", _again_words(detail))
+        line = StatusLine(_running(job), _again_words(detail))
     elif detail.is_final:
         line = _ended(detail)
     else:
@@ -46,6 +46,13 @@ def status_line(detail: JobDetail) -> StatusLine:
     if detail.unseen is None:
         return line
     return _unknown(line, detail, detail.unseen)
+
+
+def _running(job: Workload) -> str:
+    if job.reason == Reason.SERVER_STARTING:
+        return "Its server is starting. What never answers is not charged."
+    word = "stops" if job.kind == WorkloadKind.NOTEBOOK else "ends"
+    return f"Charged by the second until it {word}."
 
 
 def ending_words(attempt: Attempt) -> str:
@@ -64,7 +71,7 @@ def ending_more(attempt: Attempt) -> str:
     return f"Exit code {code}."
 
 
-def _queued(detail: JobDetail) -> StatusLine:
+def _queued(detail: RunDetail) -> StatusLine:
     job, latest, before = detail.job, detail.attempt, detail.before
     if latest is None or before is None:
         reason = HANDED_OVER if _is_being_handed_over(detail) else f"{detail.reason}."
@@ -81,7 +88,7 @@ def _queued(detail: JobDetail) -> StatusLine:
     return StatusLine(again, f"{waits} {_place(detail)}".strip())
 
 
-def _is_being_handed_over(detail: JobDetail) -> bool:
+def _is_being_handed_over(detail: RunDetail) -> bool:
     """Whether it is on its way into a queue the engine keeps."""
     attempt = detail.attempt
     waits_here = attempt is not None and attempt.state in {
@@ -91,12 +98,12 @@ def _is_being_handed_over(detail: JobDetail) -> bool:
     return waits_here and is_queued_by_engine(detail.job.pool) and takes_work(detail.job.pool)
 
 
-def _waiting(detail: JobDetail) -> str:
+def _waiting(detail: RunDetail) -> str:
     """What its queue says beyond the reason, and its place where the portal keeps the queue."""
     return f"{_beyond(detail.job.detail, detail.reason)} {_place(detail)}".strip()
 
 
-def _place(detail: JobDetail) -> str:
+def _place(detail: RunDetail) -> str:
     pool, words = detail.job.pool, ""
     if detail.position is not None:
         place = f"Place {detail.position}" if detail.position > 1 else "Next"
@@ -110,7 +117,7 @@ def _place(detail: JobDetail) -> str:
     return f"{words} Starts within {duration(wait)} at the latest." if wait else words
 
 
-def _again_words(detail: JobDetail) -> str:
+def _again_words(detail: RunDetail) -> str:
     latest, before = detail.attempt, detail.before
     if latest is None or before is None:
         return ""
@@ -118,17 +125,16 @@ def _again_words(detail: JobDetail) -> str:
     return f"Run again: {words[:1].lower()}{words[1:]}."
 
 
-def _ended(detail: JobDetail) -> StatusLine:
+def _ended(detail: RunDetail) -> StatusLine:
     said = _beyond(detail.job.detail, detail.reason)
     latest = detail.attempt
     if not said and latest is not None and detail.job.status == WorkloadStatus.FAILED:
         said = ending_more(latest)
-    count = len(detail.attempts)
-    tried = f"It was run {count} times." if count > 1 else ""
+    tried = f"It was run {detail.tries} times." if detail.tries > 1 else ""
     return StatusLine(f"{detail.reason}.", " ".join(filter(None, [said, tried, detail.advice])))
 
 
-def _unknown(line: StatusLine, detail: JobDetail, unseen: Unseen) -> StatusLine:
+def _unknown(line: StatusLine, detail: RunDetail, unseen: Unseen) -> StatusLine:
     """The line of a run that its engine says nothing of. Unknown is neither failed nor ended."""
     since = f"Not seen since {unseen.since:%H:%M:%S} UTC"
     attempt = detail.attempt

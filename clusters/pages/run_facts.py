@@ -1,4 +1,4 @@
-"""What stands beside a job's status: its timeline, its details and what Stop would do."""
+"""What stands beside a run's status: its timeline, its details and what Stop would do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from billing.queries.storage import storage_micros_per_day
-from clusters.choices import AttemptState, Reason, WorkloadStatus
+from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus
 from clusters.models import Workload, WorkloadEvent
 from clusters.queries.attempts import is_queued_by_engine
-from clusters.queries.jobs import JobDetail, most_micros, rate_of
+from clusters.queries.runs import RunDetail, most_micros, rate_of
 from portal.templatetags.portal_format import duration, money, money_precise
 
 STEPS_SHOWN = 24
 
 
-def steps_of(detail: JobDetail) -> list[dict[str, Any]]:
+def steps_of(detail: RunDetail) -> list[dict[str, Any]]:
     """The timeline: what happened, what is now, what comes next. A retry begins anew."""
     last = len(detail.events) - 1
     steps = [
@@ -39,7 +39,7 @@ def _shortened(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [steps[0], between | {"state": "done"}, *steps[over + 1 :]]
 
 
-def _coming(detail: JobDetail) -> list[dict[str, Any]]:
+def _coming(detail: RunDetail) -> list[dict[str, Any]]:
     status = detail.job.status
     if detail.is_final or status == WorkloadStatus.STOPPING:
         return []
@@ -81,32 +81,47 @@ def _event_text(event: WorkloadEvent, *, is_last: bool) -> str:
     return f"{reason.label}."
 
 
-def details_of(detail: JobDetail) -> list[dict[str, Any]]:
+def details_of(detail: RunDetail) -> list[dict[str, Any]]:
     """What was asked for, what it is given and where it is."""
     job = detail.job
-    gpu = f"{job.gpus} \N{MULTIPLICATION SIGN} {job.pool.gpu_model}"
-    items: list[dict[str, Any]] = [
-        {"label": "Id", "value": job.public_id, "copyable": True},
-        {"label": "Launched by", "value": str(job.created_by)},
-        {"label": "Launched", "value": _instant(job.created_at)},
-        {"label": "Pool", "value": job.pool.name},
-        {"label": "GPU", "value": gpu},
-    ]
+    items = asked_for(job)
     if job.nodes > 1:
         each = f"{job.nodes}, {job.gpus // job.nodes} GPUs each"
         items.append({"label": "Nodes", "value": each})
     items += [
-        {"label": "Environment", "value": job.environment, "mono": True},
         {"label": "Time limit", "value": f"{duration(job.time_limit_seconds)} over all attempts"},
         {"label": "Retry on error", "value": _retries(job)},
+        *price_of(job, "at its time limit"),
+    ]
+    if job.env:
+        items.append({"label": "Variables", "value": ", ".join(job.env), "mono": True})
+    return items + given_to(job)
+
+
+def asked_for(job: Workload) -> list[dict[str, Any]]:
+    """What every launch names."""
+    gpu = f"{job.gpus} \N{MULTIPLICATION SIGN} {job.pool.gpu_model}"
+    volume = f"{job.volume.name}, at /workspace" if job.volume else "None"
+    return [
+        {"label": "Id", "value": job.public_id, "copyable": True},
+        {"label": "Launched by", "value": str(job.created_by)},
+        {"label": "Launched", "value": instant(job.created_at)},
+        {"label": "Pool", "value": job.pool.name},
+        {"label": "GPU", "value": gpu},
+        {"label": "Environment", "value": job.environment, "mono": True},
+        {"label": "Volume", "value": volume},
+    ]
+
+
+def price_of(job: Workload, when: str) -> list[dict[str, Any]]:
+    """What it costs, and the most it can come to."""
+    items = [
         {"label": "Price", "value": f"{money(job.price.micros_per_hour)} per GPU and hour"},
-        {"label": "At most", "value": f"{money_precise(most_micros(job))} at its time limit"},
+        {"label": "At most", "value": f"{money_precise(most_micros(job))} {when}"},
     ]
     if job.project:
         items.append({"label": "Project", "value": job.project})
-    if job.env:
-        items.append({"label": "Variables", "value": ", ".join(job.env), "mono": True})
-    return items + _limits(job)
+    return items
 
 
 def _retries(job: Workload) -> str:
@@ -115,7 +130,8 @@ def _retries(job: Workload) -> str:
     return f"{job.max_retries} times" if job.max_retries > 1 else "Once"
 
 
-def _limits(job: Workload) -> list[dict[str, Any]]:
+def given_to(job: Workload) -> list[dict[str, Any]]:
+    """The limits of its sandbox."""
     pool = job.pool
     gpus = job.gpus // job.nodes
     each = " on each node" if job.nodes > 1 else ""
@@ -128,28 +144,33 @@ def _limits(job: Workload) -> list[dict[str, Any]]:
     ]
 
 
-def _instant(at: datetime) -> str:
+def instant(at: datetime) -> str:
+    """A time to the second."""
     return f"{at:%-d %b %Y, %H:%M:%S} UTC"
 
 
-def stop_dialog(detail: JobDetail) -> dict[str, Any]:
+def stop_dialog(detail: RunDetail) -> dict[str, Any]:
     """What Stop does and what still costs."""
     job, latest = detail.job, detail.attempt
     if latest is None or latest.started_at is None:
         return _stop_in_queue(detail)
+    is_notebook = job.kind == WorkloadKind.NOTEBOOK
     grace = job.pool.grace_seconds
     rate = rate_of(job)
     still = rate * grace // 3600
+    after = "It can be started again." if is_notebook else "It is not run again."
+    facts = [
+        {"label": "Still costs", "value": f"Up to {money_precise(still)} for those seconds"},
+        {"label": "After that", "value": f"Nothing: {money(rate)}/h is saved"},
+        {"label": "Files", "value": _kept(job)},
+    ]
+    if is_notebook:
+        facts.append({"label": "Lost", "value": "What is in memory only: variables, running cells"})
     return {
         "title": f"Stop {job.name}?",
-        "text": f"It is asked to end, and ended after {grace} seconds if it has not. "
-        "It is not run again.",
-        "facts": [
-            {"label": "Still costs", "value": f"Up to {money_precise(still)} for those seconds"},
-            {"label": "After that", "value": f"Nothing: {money(rate)}/h is saved"},
-            {"label": "Files", "value": _kept(job)},
-        ],
-        "button": "Stop the job",
+        "text": f"It is asked to end, and ended after {grace} seconds if it has not. {after}",
+        "facts": facts,
+        "button": f"Stop the {job.get_kind_display().lower()}",
     }
 
 
@@ -161,22 +182,26 @@ def _kept(job: Workload) -> str:
     return f"What it wrote is kept; after Stop you still pay {money(storage)} a day for storage"
 
 
-def _stop_in_queue(detail: JobDetail) -> dict[str, Any]:
+def _stop_in_queue(detail: RunDetail) -> dict[str, Any]:
     job, latest = detail.job, detail.attempt
     has_run = len(detail.attempts) > 1
+    place = "the queue"
     if (
         latest is not None
         and latest.state != AttemptState.INTENDED
         and is_queued_by_engine(job.pool)
     ):
-        text = "It is taken out of the cluster's queue, or ended before it has begun."
-    else:
-        text = "It is taken out of the queue, or ended before it has begun."
+        place = "the cluster's queue"
+    after = ""
+    if job.kind == WorkloadKind.NOTEBOOK:
+        after = " It can be started again."
+    elif has_run:
+        after = " It is not run again."
     spent = money_precise(detail.cost.total_micros)
     charged = f"{spent} so far, nothing more" if has_run else "Nothing"
     return {
         "title": f"Stop {job.name}?",
-        "text": f"{text} It is not run again." if has_run else text,
+        "text": f"It is taken out of {place}, or ended before it has begun.{after}",
         "facts": [
             {"label": "Charged", "value": f"{charged}, unless it has begun meanwhile"},
             {"label": "Files", "value": "What it wrote is kept" if has_run else "None yet"},

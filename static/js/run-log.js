@@ -1,6 +1,6 @@
 // The log panel: follow, wrap, search, first error. Only the last lines are kept in the page.
 import { count } from "./format.js";
-import { Lines, isError } from "./job-text.js";
+import { Lines, isError } from "./run-text.js";
 
 const KEPT = 5000;
 const SPARE = 500;
@@ -14,8 +14,6 @@ export class LogPanel {
     this.view = find("log-view");
     this.list = find("log-lines");
     this.search = find("log-search");
-    this.peek = find("log-peek");
-    this.nothing = this.peek.textContent;
     this.waiting = [];
     this.frame = 0;
     this.isFollowing = true;
@@ -31,10 +29,18 @@ export class LogPanel {
     this.number = 0;
     this.openItem = null;
     this.list.replaceChildren();
-    this.peek.textContent = this.nothing;
     find("log-earlier").hidden = !this.isCut;
     find("log-error").hidden = true;
     this.here = -1;
+    this.nothing = "Nothing printed yet.";
+    this.showPeek();
+  }
+
+  /** No more will come. */
+  end() {
+    this.nothing = "It printed nothing.";
+    this.draw();
+    this.showPeek();
   }
 
   /** Text that follows what there is. */
@@ -58,10 +64,12 @@ export class LogPanel {
     else this.showState();
   }
 
-  /** The last lines, for who looks at the charts. */
+  /** The last lines, for who looks elsewhere, wherever the page has a place for them now. */
   showPeek() {
     const last = [...this.list.children].slice(-PEEK).map((item) => item.lastElementChild.textContent);
-    this.peek.textContent = last.join("\n");
+    for (const peek of document.querySelectorAll("[data-log-peek]")) {
+      peek.textContent = last.length ? last.join("\n") : this.nothing;
+    }
   }
 
   /** The line the address names, once it is there. */

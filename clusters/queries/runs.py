@@ -1,8 +1,8 @@
-"""Jobs as they are shown."""
+"""Runs, of jobs and of notebooks, as they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from django.db.models.functions import RowNumber
 
 from billing.queries.usage import Part, burn_of, cost_of, intervals_of
 from clusters.actions.launching import RESOURCE_KIND
-from clusters.choices import AT_REST, ENDINGS, Reason, WorkloadStatus
+from clusters.choices import AT_REST, ENDINGS, Reason, WorkloadKind, WorkloadStatus
 from clusters.models import Attempt, Gpu, Workload, WorkloadEvent
 from clusters.queries.attempts import (
     AttemptFacts,
@@ -28,17 +28,24 @@ from clusters.queries.attempts import (
 from portal.lib import clock
 from portal.lib.money import cost_micros
 
-# What a filter of the list means: a word for people may stand for several statuses.
-FILTERS: dict[str, tuple[WorkloadStatus, ...]] = {
-    "active": (
-        WorkloadStatus.QUEUED,
-        WorkloadStatus.STARTING,
-        WorkloadStatus.RUNNING,
-        WorkloadStatus.STOPPING,
-    ),
+# What the filters of a list mean: a word for people may stand for several statuses.
+Filters = Mapping[str, tuple[WorkloadStatus, ...]]
+_ACTIVE = (
+    WorkloadStatus.QUEUED,
+    WorkloadStatus.STARTING,
+    WorkloadStatus.RUNNING,
+    WorkloadStatus.STOPPING,
+)
+JOB_FILTERS: Filters = {
+    "active": _ACTIVE,
     "succeeded": (WorkloadStatus.SUCCEEDED,),
     "failed": (WorkloadStatus.FAILED,),
     "cancelled": (WorkloadStatus.CANCELLED,),
+}
+NOTEBOOK_FILTERS: Filters = {
+    "active": _ACTIVE,
+    "stopped": (WorkloadStatus.STOPPED,),
+    "failed": (WorkloadStatus.FAILED,),
 }
 
 
@@ -60,24 +67,24 @@ def queue_positions(jobs: Iterable[Workload]) -> dict[int, int]:
     return dict(waiting.values_list("pk", "place"))
 
 
-def filtered(jobs: QuerySet[Workload], status: str) -> QuerySet[Workload]:
-    """The jobs a filter of the list, or a status, names; all where it names nothing."""
-    if status in FILTERS:
-        return jobs.filter(status__in=FILTERS[status])
+def filtered(jobs: QuerySet[Workload], status: str, filters: Filters) -> QuerySet[Workload]:
+    """The runs one of `filters`, or a status, names; all where it names nothing."""
+    if status in filters:
+        return jobs.filter(status__in=filters[status])
     return jobs.filter(status=status) if status in WorkloadStatus.values else jobs
 
 
-def filter_counts(jobs: QuerySet[Workload]) -> dict[str, int]:
-    """How many jobs each filter shows, and `all`; one query."""
+def filter_counts(jobs: QuerySet[Workload], filters: Filters) -> dict[str, int]:
+    """How many runs each filter shows, and `all`; one query."""
     counts: dict[str, int] = jobs.order_by().aggregate(
         all=Count("pk"),
-        **{name: Count("pk", filter=Q(status__in=wanted)) for name, wanted in FILTERS.items()},
+        **{name: Count("pk", filter=Q(status__in=wanted)) for name, wanted in filters.items()},
     )
     return counts
 
 
 @dataclass(frozen=True, slots=True)
-class JobRow:
+class RunRow:
     """A line of the list. Money in micro-units; `rate_micros` an hour is 0 where nothing ticks.
 
     `duration` is over all attempts, `attempt` the number of the latest.
@@ -99,7 +106,7 @@ class JobRow:
         return self.at - (self.duration or timedelta(0))
 
 
-def rows_of(jobs: Sequence[Workload]) -> list[JobRow]:
+def rows_of(jobs: Sequence[Workload]) -> list[RunRow]:
     """The lines of `jobs`, in at most six queries."""
     keys = [job.pk for job in jobs]
     costs, burns = cost_of(RESOURCE_KIND, keys), burn_of(RESOURCE_KIND, keys)
@@ -109,7 +116,7 @@ def rows_of(jobs: Sequence[Workload]) -> list[JobRow]:
     now = clock.now()
     times = ran_by_job(jobs, at=now)
     return [
-        JobRow(
+        RunRow(
             job=job,
             reason=reason_words(job),
             cost_micros=costs[job.pk],
@@ -129,10 +136,28 @@ def reason_words(job: Workload) -> str:
     return Reason(job.reason).label
 
 
+# What is said of a notebook instead of what ENDINGS says of a job.
+_NOTEBOOK_ADVICE: dict[Reason, str] = {
+    Reason.COMPLETED: "Start it again when you need it.",
+    Reason.STOPPED: "Start it again when you need it.",
+    Reason.CANCELLED_IN_QUEUE: "Nothing more was charged. Start it again when you need it.",
+    Reason.TIME_LIMIT: "Start it again, or launch a copy of it that may run longer.",
+    Reason.FUNDS_EXHAUSTED: "Add credit and start it again; its files are kept.",
+    Reason.BUDGET_REACHED: "Raise the budget and start it again; its files are kept.",
+    Reason.PREEMPTED: "Start it again; its files are kept.",
+    Reason.OUT_OF_MEMORY: "Start it again, or launch a copy on more GPUs: memory comes with them.",
+    Reason.USER_ERROR: "The last lines of the log usually say why.",
+}
+
+
 def advice_for(job: Workload) -> str:
     """What the person can do about how it ended; empty while it has not."""
     reason = Reason(job.reason)
-    return ENDINGS[reason].advice if job.status in AT_REST and reason in ENDINGS else ""
+    if job.status not in AT_REST or reason not in ENDINGS:
+        return ""
+    is_notebook = job.kind == WorkloadKind.NOTEBOOK
+    own = _NOTEBOOK_ADVICE.get(reason) if is_notebook else None
+    return own or ENDINGS[reason].advice
 
 
 def rate_of(job: Workload) -> int:
@@ -175,8 +200,8 @@ def most_micros(job: Workload) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class JobDetail:
-    """All a job's page shows of its state.
+class RunDetail:
+    """All a run's page shows of its state.
 
     `shown` is the attempt whose log, files and GPUs are shown; `attempt` the latest.
     """
@@ -204,8 +229,13 @@ class JobDetail:
 
     @property
     def before(self) -> Attempt | None:
-        """The attempt the latest one repeats."""
-        return self.attempts[-2].attempt if len(self.attempts) > 1 else None
+        """The attempt the latest one repeats; None where it was started anew."""
+        return self.attempts[-2].attempt if self.tries > 1 else None
+
+    @property
+    def tries(self) -> int:
+        """How many attempts there were since it was last started by somebody."""
+        return self.attempts[-1].number - self.job.first_attempt + 1 if self.attempts else 0
 
     @property
     def ran_for(self) -> timedelta | None:
@@ -213,8 +243,8 @@ class JobDetail:
         return ran_for_in_all((facts.attempt for facts in self.attempts), self.cost.at)
 
 
-def detail_of(job: Workload, *, attempt: int | None = None) -> JobDetail:
-    """The job with its timeline, attempts, GPUs and cost, in a fixed number of queries.
+def detail_of(job: Workload, *, attempt: int | None = None) -> RunDetail:
+    """The run with its timeline, attempts, GPUs and cost, in a fixed number of queries.
 
     `attempt` chooses the one that is shown. Raises NotFound where there is no such one.
     """
@@ -222,7 +252,7 @@ def detail_of(job: Workload, *, attempt: int | None = None) -> JobDetail:
     shown = chosen_of(attempts, attempt)
     gpus = Gpu.objects.filter(allotments__attempt=shown).order_by("node_id", "index")
     cost = cost_now(job)
-    return JobDetail(
+    return RunDetail(
         job=job,
         attempts=attempt_facts(attempts, cost.parts, at=cost.at),
         shown=shown,
