@@ -6,6 +6,13 @@ from clusters.api.agent import AgentSamplesView
 from clusters.api.jobs import JobCancelView, JobsView, JobView
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
+from clusters.api.volume_files import (
+    VolumeArchiveFolderView,
+    VolumeArchiveView,
+    VolumeFilesView,
+    VolumeFileView,
+)
+from clusters.api.volumes import VolumesView, VolumeView
 
 urlpatterns = [
     path("pools", PoolsView.as_view(), name="api_pools"),
@@ -15,5 +22,19 @@ urlpatterns = [
     path("jobs/<str:job_id>/logs", JobLogsView.as_view(), name="api_job_logs"),
     path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
     path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
+    path("volumes", VolumesView.as_view(), name="api_volumes"),
+    path("volumes/<str:volume_id>", VolumeView.as_view(), name="api_volume"),
+    path("volumes/<str:volume_id>/files", VolumeFilesView.as_view(), name="api_volume_files"),
+    path(
+        "volumes/<str:volume_id>/files/<path:path>",
+        VolumeFileView.as_view(),
+        name="api_volume_file",
+    ),
+    path("volumes/<str:volume_id>/archive", VolumeArchiveView.as_view(), name="api_volume_zip"),
+    path(
+        "volumes/<str:volume_id>/archive/<path:path>",
+        VolumeArchiveFolderView.as_view(),
+        name="api_volume_folder_zip",
+    ),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
 ]
