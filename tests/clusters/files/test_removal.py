@@ -14,7 +14,7 @@ from tests.contracts.volumes import dig
 
 
 def delete(tree: Tree, name: str, *, most: int = 20_000) -> Removal:
-    removal = Removal.of(most=most)
+    removal = Removal.of(most=most, seconds=60)
     with tree.folder(()) as fd:
         remove(fd, name, removal)
     return removal
@@ -53,7 +53,7 @@ def test_it_stops_and_goes_on_where_it_stopped(tree: Tree, root: Path) -> None:
         (root / f"a/{folder}").mkdir(parents=True)
         for file in range(20):
             (root / f"a/{folder}/{file}").touch()
-    rounds = []
+    rounds: list[Removal] = []
     while not rounds or not rounds[-1].is_whole:
         rounds.append(delete(tree, "a", most=25))
         assert rounds[-1].removed <= 25
