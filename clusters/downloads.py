@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import BinaryIO
 
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
@@ -33,17 +35,28 @@ class AsyncPieces(AsyncIterator[bytes]):
     ) -> None:
         self._pieces = pieces
         self._release = release
+        self._one_at_a_time = threading.Lock()
+        self._is_closed = False
 
     async def __anext__(self) -> bytes:
         """The next piece."""
-        piece = await asyncio.to_thread(next, self._pieces, None)
+        piece = await asyncio.to_thread(self._next)
         if piece is None:
             raise StopAsyncIteration
         return piece
 
+    def _next(self) -> bytes | None:
+        with self._one_at_a_time:
+            try:
+                return None if self._is_closed else next(self._pieces, None)
+            finally:
+                close_old_connections()
+
     def close(self) -> None:
-        """Let go of what is read; Django calls it at the end of the response."""
-        self._release()
+        """Let go of what is read, once the piece being read is; Django calls it at the end."""
+        with self._one_at_a_time:
+            self._is_closed = True
+            self._release()
 
 
 def attachment(pieces: AsyncPieces, *, name: str, content_type: str) -> StreamingHttpResponse:

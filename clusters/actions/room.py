@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from django.db import close_old_connections
 from django.db.models import BigIntegerField, F, Value
 from django.db.models.functions import Cast, Greatest
 
@@ -28,23 +27,14 @@ class RoomOf:
         quota = Cast(F("size_gib"), _BIG) * Value(GIB, _BIG)
         used = F("used_bytes") + Value(size, _BIG)
         rows = Volume.objects.filter(pk=self._key, removed_at__isnull=True)
-        try:
-            if (
-                not rows.annotate(after=used, quota=quota)
-                .filter(after__lte=F("quota"))
-                .update(used_bytes=used)
-            ):
-                self._refuse(size)
-        finally:
-            close_old_connections()
+        fits = rows.annotate(after=used, quota=quota).filter(after__lte=F("quota"))
+        if not fits.update(used_bytes=used):
+            self._refuse(size)
 
     def give_back(self, size: int) -> None:
         """`size` bytes are free again."""
         left = Greatest(F("used_bytes") - Value(size, _BIG), Value(0, _BIG))
-        try:
-            Volume.objects.filter(pk=self._key).update(used_bytes=left)
-        finally:
-            close_old_connections()
+        Volume.objects.filter(pk=self._key).update(used_bytes=left)
 
     def _refuse(self, size: int) -> None:
         volume = Volume.objects.filter(pk=self._key, removed_at__isnull=True).first()
