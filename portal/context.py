@@ -44,6 +44,7 @@ class Area:
 AREAS = (
     Area("Dashboard", "dashboard", "dashboard", "g d", "/dashboard/"),
     Area("Jobs", "jobs", "jobs", "g j", "/jobs/"),
+    Area("Volumes", "volumes", "volumes", "g v", "/volumes/"),
     Area("Billing", "billing", "billing", "g b", "/billing/"),
     Area("Team", "team", "team", "g t", "/team/"),
     Area("Settings", "settings", "settings", "g s", "/settings/"),

@@ -65,6 +65,7 @@ class Transfers:
             raise
         finally:
             self._count -= 1
+        answer["Content-Length"] = str(len(answer.content))
         for name, value in wanted.items():
             answer.headers.setdefault(name, value)
         answer.cookies = wanted.cookies

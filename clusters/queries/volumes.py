@@ -56,6 +56,11 @@ class Place:
     label: str
     pools: tuple[Pool, ...]
 
+    @property
+    def words(self) -> str:
+        """It and what can mount it, on one line."""
+        return f"{self.label}: {', '.join(pool.name for pool in self.pools)}"
+
 
 def rows_of(actor: Actor, volumes: Sequence[Volume]) -> list[VolumeRow]:
     """The lines of `volumes`, in a fixed number of queries."""

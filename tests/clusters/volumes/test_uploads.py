@@ -19,6 +19,7 @@ from django.test import Client
 
 from accounts.access import actor_of_user
 from accounts.actions.teams import create_api_key, revoke_api_key
+from accounts.actor import Actor
 from accounts.models import ApiKey, Membership, User
 from clusters.models import Volume
 from portal.transfers import is_streamed
@@ -38,8 +39,8 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-def key(alice: User) -> str:
-    return create_api_key(actor_of_user(alice), name="uploads")[1]
+def key(actor: Actor) -> str:
+    return create_api_key(actor, name="uploads")[1]
 
 
 @pytest.fixture
@@ -139,6 +140,8 @@ class Peak:
 
 
 SENDER = """
+import http.client
+import sys
 host, path, key, size = sys.argv[1:4] + [int(sys.argv[4])]
 def zeros(left, piece=bytes(1024 * 1024)):
     while left > 0:
@@ -259,7 +262,7 @@ def test_waiting_uploads_hold_up_nobody(
         begin(url, f"{volume.public_id}/files/{number}", key, length=MIB, body=b"x")
         for number in range(40)
     ]
-    assert web.get("").status_code == 200
+    assert web.get(volume.public_id).status_code == 200
     for connection in waiting:
         connection.close()
 
