@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -79,7 +79,7 @@ def folder_context(request: PortalRequest, volume: Volume) -> dict[str, Any]:
 
 @streams_body
 @require_http_methods(["GET", "HEAD", "PUT"])
-def volume_file(request: PortalRequest, volume_id: str, path: str) -> HttpResponseBase:
+def volume_file(request: HttpRequest, volume_id: str, path: str) -> HttpResponseBase:
     """One file: always as a download; PUT uploads it."""
     if request.method == "PUT" and not request.user.is_authenticated:
         # A script would take what it sends to wherever it is led.
