@@ -21,7 +21,7 @@ export class Queue {
   }
 
   get isBusy() {
-    return this.items.some((item) => ["waiting", "sending", "pausing"].includes(item.state));
+    return this.items.some((item) => ["asking", "waiting", "sending", "pausing"].includes(item.state));
   }
 
   /** Bytes sent and to send, of all that was not given up. */

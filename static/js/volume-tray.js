@@ -55,6 +55,7 @@ function draw(queue) {
 }
 
 function title(queue, { done, failed, count }) {
+  if (queue.items.some((item) => item.state === "asking") && !queue.running) return "Looking what is there already";
   if (queue.isBusy) return `Uploading ${Math.min(done + 1, count)} of ${count}`;
   if (failed) return `${failed} of ${count} not uploaded`;
   return `${done} uploaded`;

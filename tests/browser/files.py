@@ -119,9 +119,10 @@ def conflict(page: Page) -> None:
 
 
 def upload(page: Page) -> None:
-    page.context.set_offline(False)
     page.route("**/files/weights-2.bin*", lambda route: None)
     page.route("**/files/broken.bin*", lambda route: route.fulfill(status=413, body=FULL))
+    for name in ("weights-1.bin", "notes.txt"):
+        page.route(f"**/files/{name}*", lambda route: route.fulfill(status=201, body="{}"))
     choose_files(page, "weights-1.bin", "weights-2.bin", "broken.bin", "notes.txt")
     page.get_by_text("1000 B left").wait_for()
     page.get_by_text("Done").first.wait_for()
