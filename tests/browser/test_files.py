@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.browser.shooting import sign_in
 from tests.browser.test_journey import Complaints
@@ -58,9 +58,10 @@ def open_volume(page: Page, stack: Stack, volume: str) -> None:
 
 def choose(page: Page, *files: tuple[str, bytes]) -> None:
     """Pick files, as from the browser's own dialog."""
-    page.locator("#pick-files").set_input_files(
-        [{"name": name, "mimeType": "text/plain", "buffer": data} for name, data in files]
-    )
+    payloads: list[FilePayload] = [
+        {"name": name, "mimeType": "text/plain", "buffer": data} for name, data in files
+    ]
+    page.locator("#pick-files").set_input_files(payloads)
 
 
 def test_the_demo_makes_a_volume(page: Page, stack: Stack, developer: Developer) -> None:
@@ -94,7 +95,7 @@ def test_a_folder_goes_up_and_comes_down_as_it_was(
     (mine / "large.bin").write_bytes(os.urandom(30 * MIB))
     open_volume(page, stack, volume)
     seen: list[float] = []
-    page.expose_function("saw", seen.append)
+    page.expose_function("saw", lambda value: seen.append(value))
     page.evaluate(
         "new MutationObserver(() => window.saw(document.querySelector('[data-uploads-bar]').value))"
         ".observe(document.getElementById('uploads'), {attributes: true, subtree: true})"
