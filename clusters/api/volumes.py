@@ -86,6 +86,7 @@ class VolumeView(APIView):
     def patch(self, request: Request, volume_id: str) -> Response:
         """Rename or resize it: owners, and who made it. Its size can sink to what is used."""
         actor, key = actor_of(request), clean_id(volume_id)
+        volume_for(actor, key)
         body = VolumeChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         asked = body.validated_data

@@ -236,14 +236,14 @@ def _asked(request: PortalRequest) -> dict[str, Any]:
 
 
 def _text(asked: dict[str, Any], name: str) -> str:
-    value = asked.get(name, "")
+    value = asked.get(name)
     if not isinstance(value, str):
         raise InvalidInput.of(**{name: "A string is needed."})
     return value
 
 
 def _texts(asked: dict[str, Any], name: str) -> list[str]:
-    values = asked.get(name, [])
+    values = asked.get(name)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise InvalidInput.of(**{name: "A list of strings is needed."})
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -26,7 +27,7 @@ from clusters.models.volume import MAX_GIB
 from clusters.pages.volume_files import folder_context, is_part
 from clusters.queries.volumes import Place, places_of, rows_of
 from clusters.volume_forms import NameForm, SizeForm, VolumeForm
-from portal.lib.errors import Conflict, InsufficientFunds, InvalidInput, NotFound
+from portal.lib.errors import Conflict, InsufficientFunds, InvalidInput, NotFound, PortalError
 
 DEFAULT_GIB = 10
 # A price is shown for a size before it is typed: of this many GiB, as money has whole micro-units.
@@ -69,14 +70,13 @@ def volume(request: PortalRequest, volume_id: str) -> HttpResponse:
 def volume_rename(request: PortalRequest, volume_id: str) -> HttpResponse:
     """Give it another name."""
     form = NameForm(request.POST)
-    if form.is_valid():
-        try:
-            rename_volume(request.actor, volume_id[:60], name=form.cleaned_data["name"])
-        except (InvalidInput, Conflict) as error:
-            add_refusal(form, error)
-        else:
-            return redirect("volume", volume_id)
-    return _page(request, volume_id, rename=form, status=400)
+    form.is_valid()
+    try:
+        rename_volume(request.actor, volume_id[:60], name=form.cleaned_data.get("name", ""))
+    except (InvalidInput, Conflict) as error:
+        _refuse(form, error)
+        return _page(request, volume_id, rename=form, status=400)
+    return redirect("volume", volume_id)
 
 
 @require_POST
@@ -84,16 +84,15 @@ def volume_rename(request: PortalRequest, volume_id: str) -> HttpResponse:
 def volume_resize(request: PortalRequest, volume_id: str) -> HttpResponse:
     """Make it larger or smaller."""
     form = SizeForm(request.POST)
-    if form.is_valid():
-        size = form.cleaned_data["size_gib"]
-        try:
-            found = resize_volume(request.actor, volume_id[:60], size_gib=size)
-        except (InvalidInput, InsufficientFunds) as error:
-            add_refusal(form, error)
-        else:
-            messages.success(request, f"{found.name} has {size} GiB now, billed so from now on.")
-            return redirect("volume", volume_id)
-    return _page(request, volume_id, resize=form, status=400)
+    form.is_valid()
+    size = form.cleaned_data.get("size_gib", 0)
+    try:
+        found = resize_volume(request.actor, volume_id[:60], size_gib=size)
+    except (InvalidInput, InsufficientFunds) as error:
+        _refuse(form, error)
+        return _page(request, volume_id, resize=form, status=400)
+    messages.success(request, f"{found.name} has {size} GiB now, billed so from now on.")
+    return redirect("volume", volume_id)
 
 
 @require_POST
@@ -107,6 +106,12 @@ def volume_remove(request: PortalRequest, volume_id: str) -> HttpResponse:
         return redirect("volume", volume_id)
     messages.success(request, f"{gone.name} is removed and costs nothing from now on.")
     return redirect("volumes")
+
+
+def _refuse(form: forms.Form, error: PortalError) -> None:
+    """Say at the fields what is wrong; what the form has said itself is said once."""
+    if not form.errors:
+        add_refusal(form, error)
 
 
 def _list(

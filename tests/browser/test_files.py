@@ -95,7 +95,11 @@ def test_a_folder_goes_up_and_comes_down_as_it_was(
     (mine / "large.bin").write_bytes(os.urandom(30 * MIB))
     open_volume(page, stack, volume)
     seen: list[float] = []
-    page.expose_function("saw", lambda value: seen.append(value))
+
+    def saw(value: float) -> None:
+        seen.append(value)
+
+    page.expose_function("saw", saw)
     page.evaluate(
         "new MutationObserver(() => window.saw(document.querySelector('[data-uploads-bar]').value))"
         ".observe(document.getElementById('uploads'), {attributes: true, subtree: true})"

@@ -22,13 +22,17 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.access import actor_of_user
 from accounts.actions.teams import create_api_key
+from accounts.actor import Actor
 from accounts.models import Team, User
 from billing.actions.drafts import ensure_draft
 from billing.actions.payments import new_payment
-from billing.choices import PaymentPurpose
+from billing.actions.prices import add_sku
+from billing.choices import Meter, PaymentPurpose
 from billing.models import BillingAccount, Invoice, PaymentMethod
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.trees import open_tree
+from clusters.actions.volumes import create_volume
 from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
 from clusters.tasks import drive_pool
@@ -59,7 +63,7 @@ def rows() -> list[Row]:
 
 
 HTTP_ROWS = [row for row in rows() if not row.route.startswith("ws:")]
-POST_ROWS = [row for row in HTTP_ROWS if row.method == "POST"]
+WRITE_ROWS = [row for row in HTTP_ROWS if row.method != "GET"]
 SOCKET_ROWS = [row for row in rows() if row.route.startswith("ws:")]
 
 
@@ -106,6 +110,10 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     card = PaymentMethod.objects.create(
         account=account, stripe_id="pm_1", brand="visa", last4="4242", exp_month=1, exp_year=2040
     )
+    add_sku(Actor.system(), "storage", label="Storage", unit_micros=1, meter=Meter.STORAGE)
+    volume = create_volume(actor, name="data", size_gib=1)
+    open_tree(volume).close()
+    (engine.backend.volume_path(volume.public_id) / "model.bin").write_bytes(b"x")
     people = {"stranger": charlie, "member": bob, "owner": alice, "staff": dora}
     clients = {"anonymous": Client()}
     for role, user in people.items():
@@ -117,6 +125,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     ids = {
         "job_id": Workload.objects.get(pk=job.pk).public_id,
         "path": "model.bin",
+        "volume_id": volume.public_id,
         "key_id": key.public_id,
         "invoice_id": Invoice.objects.get(account=account).public_id,
         "note_id": "nothing",
@@ -169,7 +178,7 @@ def test_each_role_reads_what_the_table_says(world: World) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("row", POST_ROWS, ids=lambda row: row.route)
+@pytest.mark.parametrize("row", WRITE_ROWS, ids=lambda row: f"{row.method} {row.route}")
 def test_each_role_does_what_the_table_says(row: Row, world: World) -> None:
     got = ask(row, world)
     assert got == row.statuses, f"the product answers {got}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -50,6 +51,15 @@ def now() -> Iterator[Now]:
     now = Now()
     with clock.use(lambda: now.at):
         yield now
+
+
+def changes(actor: Actor, volume: Volume) -> list[Callable[[], Volume]]:
+    """All that can be done to a volume as a whole."""
+    return [
+        partial(remove_volume, actor, volume.public_id),
+        partial(rename_volume, actor, volume.public_id, name="x"),
+        partial(resize_volume, actor, volume.public_id, size_gib=20),
+    ]
 
 
 def owed(gib: int, span: timedelta) -> int:
@@ -107,8 +117,9 @@ def test_each_deed_is_on_record(actor: Actor, volume: Volume) -> None:
 def test_what_cannot_be_is_refused_at_its_field(
     actor: Actor, asked: dict[str, Any], field: str
 ) -> None:
+    whole: dict[str, Any] = {"name": "data", "size_gib": 1, **asked}
     with pytest.raises(InvalidInput) as caught:
-        create_volume(actor, **{"name": "data", "size_gib": 1} | asked)
+        create_volume(actor, **whole)
     assert list(caught.value.fields) == [field]
     assert not Volume.objects.exists()
 
@@ -186,21 +197,13 @@ def test_what_is_mounted_is_not_removed(actor: Actor, volume: Volume) -> None:
 
 def test_a_removed_volume_is_not_found_any_more(actor: Actor, volume: Volume) -> None:
     remove_volume(actor, volume.public_id)
-    for deed in (
-        lambda: remove_volume(actor, volume.public_id),
-        lambda: rename_volume(actor, volume.public_id, name="x"),
-        lambda: resize_volume(actor, volume.public_id, size_gib=20),
-    ):
+    for deed in changes(actor, volume):
         with pytest.raises(NotFound):
             deed()
 
 
 def test_owners_and_who_made_it_may_change_it(actor: Actor, member: Actor, volume: Volume) -> None:
-    for deed in (
-        lambda: remove_volume(member, volume.public_id),
-        lambda: rename_volume(member, volume.public_id, name="x"),
-        lambda: resize_volume(member, volume.public_id, size_gib=20),
-    ):
+    for deed in changes(member, volume):
         with pytest.raises(NotAllowed, match="owner of the team, or who made"):
             deed()
     theirs = create_volume(member, name="theirs", size_gib=1)
