@@ -67,7 +67,9 @@ def attachment(pieces: AsyncPieces, *, name: str, content_type: str) -> Streamin
 
 
 def _guard(response: HttpResponseBase, name: str) -> None:
-    disposition = content_disposition_header(as_attachment=True, filename=name)
+    # A job may call a file anything, with line breaks too.
+    printable = "".join(character if character.isprintable() else "_" for character in name)
+    disposition = content_disposition_header(as_attachment=True, filename=printable)
     response["Content-Disposition"] = disposition or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = POLICY

@@ -18,9 +18,6 @@ from django.urls import Resolver404, resolve
 
 from portal.lib.streamed import PIECE_BYTES, BodyWanted, Sink, refused, settle, settled
 
-# A sender that is silent for longer is gone.
-SILENCE_SECONDS = 60.0
-MOST_AT_ONCE = 200
 THREADS = 4
 
 Receive = Callable[[], Awaitable[Any]]
@@ -43,15 +40,20 @@ def is_streamed(scope: dict[str, Any]) -> bool:
 
 
 class Transfers:
-    """The bodies that are on their way into this process."""
+    """The bodies that are on their way into this process.
 
-    def __init__(self) -> None:
+    A sender that says nothing for `silence_seconds` is gone; of more than `most_at_once` the next
+    is refused.
+    """
+
+    def __init__(self, *, silence_seconds: float = 60.0, most_at_once: int = 200) -> None:
+        self._silence_seconds, self._most_at_once = silence_seconds, most_at_once
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="transfer")
         self._count = 0
 
     async def take(self, wanted: BodyWanted, receive: Receive) -> HttpResponse | None:
         """The answer to the body that follows, with the headers of `wanted`; None if cut off."""
-        if self._count >= MOST_AT_ONCE:
+        if self._count >= self._most_at_once:
             await self._run(wanted.sink.abandon)
             return refused(429, "too_many", "Too many uploads are on their way. Try again shortly.")
         self._count += 1
@@ -75,14 +77,29 @@ class Transfers:
         is_last = False
         while not is_last:
             try:
-                piece, is_last = await _next_piece(receive)
+                piece, is_last = await self._next_piece(receive)
             except TimeoutError:
                 await self._run(sink.abandon)
-                return refused(408, "timeout", "Nothing came for a minute. Send it again.")
+                return refused(408, "timeout", "Nothing came for too long. Send it again.")
             refusal = await self._run(settle, sink, lambda data=piece: sink.write(data))
             if refusal is not None:
                 return refusal
         return await self._run(settled, sink)
+
+    async def _next_piece(self, receive: Receive) -> tuple[bytes, bool]:
+        """About a megabyte of what comes, and whether it is the last.
+
+        Raises CutOff, TimeoutError.
+        """
+        piece = bytearray()
+        while len(piece) < PIECE_BYTES:
+            message = await asyncio.wait_for(receive(), self._silence_seconds)
+            if message["type"] == "http.disconnect":
+                raise CutOff
+            piece += message.get("body", b"")
+            if not message.get("more_body", False):
+                return bytes(piece), True
+        return bytes(piece), False
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
@@ -94,16 +111,3 @@ def _tidily(work: Callable[..., T], *arguments: Any) -> T:
         return work(*arguments)
     finally:
         close_old_connections()
-
-
-async def _next_piece(receive: Receive) -> tuple[bytes, bool]:
-    """About a megabyte of what comes, and whether it is the last. Raises CutOff, TimeoutError."""
-    piece = bytearray()
-    while len(piece) < PIECE_BYTES:
-        message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
-        if message["type"] == "http.disconnect":
-            raise CutOff
-        piece += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(piece), True
-    return bytes(piece), False

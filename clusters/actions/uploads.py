@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -38,6 +39,8 @@ class Incoming:
         self._room = RoomOf(volume)
         self._is_open = False
         self._taken = 0
+        # Who gives it up may do so while another thread still writes.
+        self._one_at_a_time = threading.RLock()
         self._tree = open_tree(volume)
         try:
             check_disk(self._tree, length or 0)
@@ -50,22 +53,26 @@ class Incoming:
             raise
 
     def write(self, data: bytes) -> None:
-        """Take the next piece. Raises TooLarge, Unavailable."""
-        if self._upload.written + len(data) > self._taken:
-            check_disk(self._tree, STEP_BYTES)
-            self._take(max(STEP_BYTES, len(data)))
-            self._upload.set_length(self._taken)
-        self._upload.write(data)
+        """Take the next piece. Raises TooLarge, Unavailable, and Conflict once it is given up."""
+        with self._one_at_a_time:
+            if not self._is_open:
+                raise Conflict("The upload was given up.")
+            if self._upload.written + len(data) > self._taken:
+                check_disk(self._tree, STEP_BYTES)
+                self._take(max(STEP_BYTES, len(data)))
+                self._upload.set_length(self._taken)
+            self._upload.write(data)
 
     def abandon(self) -> None:
         """Leave nothing of it; may be repeated."""
-        if self._is_open:
-            self._is_open = False
-            self._upload.abandon()
-        taken, self._taken = self._taken, 0
-        if taken:
-            self._room.give_back(taken)
-        self._tree.close()
+        with self._one_at_a_time:
+            if self._is_open:
+                self._is_open = False
+                self._upload.abandon()
+            taken, self._taken = self._taken, 0
+            if taken:
+                self._room.give_back(taken)
+            self._tree.close()
 
     def _take(self, size: int) -> None:
         self._room.take(size)
@@ -96,6 +103,10 @@ class IncomingFile(Incoming):
     def place(self) -> tuple[str, Entry]:
         """The path it got, and what lies there. Raises Conflict, NotFound, NotAllowed."""
         self._check_still()
+        with self._one_at_a_time:
+            return self._place()
+
+    def _place(self) -> tuple[str, Entry]:
         name, on_conflict = self._path[-1], self._on_conflict
         replaced = self._upload.size_replaced(name) if on_conflict == OnConflict.REPLACE else 0
         written = self._upload.written

@@ -61,7 +61,9 @@ def volume(request: PortalRequest, volume_id: str) -> HttpResponse:
     """The files of one volume; for htmx only the folder that `?path=` names."""
     if not is_part(request):
         return _page(request, volume_id)
-    context = folder_context(request, volume_for(request.actor, volume_id[:60]))
+    found = volume_for(request.actor, volume_id[:60])
+    row = rows_of(request.actor, [found])[0]
+    context = {**folder_context(request, found), "row": row, "is_part": True}
     return _fresh(render(request, "clusters/volume_folder.html", context))
 
 

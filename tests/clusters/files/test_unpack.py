@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from clusters.files import unpack as module
 from clusters.files.tree import Tree
 from clusters.files.unpack import plan, unpack
 from clusters.files.upload import OnConflict, Upload
+from clusters.files.walk import MOST_ENTRIES
 from portal.lib.errors import Conflict, InvalidInput, TooLarge
 from tests.clusters.files.conftest import names_in
 
@@ -216,19 +216,13 @@ def test_quota_is_kept_to_before_anything_is_written(tree: Tree, root: Path) -> 
     assert names_in(root) == []
 
 
-def test_too_many_entries_are_refused(
-    tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MOST_ENTRIES", 10)
-    data = archive(*((f"{number}", b"") for number in range(11)))
-    refused(tree, root, data, "11 files; at most 10", TooLarge)
+def test_too_many_entries_are_refused(tree: Tree, root: Path) -> None:
+    data = archive(*((f"{number}", b"") for number in range(MOST_ENTRIES + 1)))
+    refused(tree, root, data, "50,001 files; at most 50,000", TooLarge)
 
 
-def test_an_index_larger_than_any_of_ours_is_not_read(
-    tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MOST_INDEX_BYTES", 100_000)
-    data = archive(*((f"{number:0200}", b"") for number in range(1000)))
+def test_an_index_larger_than_any_of_ours_is_not_read(tree: Tree, root: Path) -> None:
+    data = archive(*((f"{number:030000}", b"") for number in range(600)))
     refused(tree, root, data, "names more than", TooLarge)
 
 

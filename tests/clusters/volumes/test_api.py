@@ -14,7 +14,9 @@ from rest_framework.test import APIClient
 from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.volumes import create_volume
+from clusters.api.volume_files import PAGE_SIZE
 from clusters.control.volumes import measure_one
+from clusters.files.walk import MOST_ENTRIES
 from clusters.models import Volume
 from tests.clusters.api.test_jobs import body_of
 from tests.clusters.files.conftest import names_in
@@ -204,18 +206,18 @@ def test_an_empty_file_is_answered(api: APIClient, volume: Volume, root: Path) -
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_a_folder_is_listed_in_pages(
-    api: APIClient, volume: Volume, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clusters.api.volume_files.PAGE_SIZE", 2)
-    for number in range(3):
-        (root / f"d/{number}").mkdir(parents=True)
+def test_a_folder_is_listed_in_pages(api: APIClient, volume: Volume, root: Path) -> None:
+    (root / "d").mkdir()
+    for number in range(PAGE_SIZE + 1):
+        (root / f"d/{number:04}").touch()
     where = f"/api/v1/volumes/{volume.public_id}/files/d"
     first = api.get(where).json()
-    assert [entry["name"] for entry in first["entries"]] == ["0", "1"]
-    assert (first["total"], first["next"], first["is_cut"]) == (3, 2, False)
-    second = api.get(f"{where}?start=2").json()
-    assert ([entry["name"] for entry in second["entries"]], second["next"]) == (["2"], None)
+    assert [entry["name"] for entry in first["entries"][:2]] == ["0000", "0001"]
+    assert len(first["entries"]) == first["next"] == PAGE_SIZE
+    assert (first["total"], first["is_cut"]) == (PAGE_SIZE + 1, False)
+    second = api.get(f"{where}?start={first['next']}").json()
+    assert [entry["name"] for entry in second["entries"]] == [f"{PAGE_SIZE:04}"]
+    assert second["next"] is None
     whole = api.get(f"/api/v1/volumes/{volume.public_id}/files").json()
     assert [entry["kind"] for entry in whole["entries"]] == ["folder"]
     assert api.get(f"{where}?stat=true").json()["kind"] == "folder"
@@ -284,12 +286,8 @@ def test_a_folder_comes_out_as_a_zip(api: APIClient, volume: Volume, root: Path)
     assert api.get(f"/api/v1/volumes/{volume.public_id}/archive/no").status_code == 404
 
 
-def test_too_many_files_for_a_zip_are_refused(
-    api: APIClient, volume: Volume, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clusters.files.walk.MOST_ENTRIES", 3)
-    monkeypatch.setattr("clusters.queries.files.MOST_ENTRIES", 3)
-    for number in range(4):
+def test_too_many_files_for_a_zip_are_refused(api: APIClient, volume: Volume, root: Path) -> None:
+    for number in range(MOST_ENTRIES + 1):
         (root / f"{number}").touch()
     answer = api.get(f"/api/v1/volumes/{volume.public_id}/archive")
     assert answer.status_code == 413

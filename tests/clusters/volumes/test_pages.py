@@ -15,6 +15,7 @@ from accounts.models import User
 from clusters.actions.volumes import create_volume
 from clusters.control.volumes import measure_one
 from clusters.models import Volume
+from clusters.pages.volume_files import PAGE_SIZE
 from tests.clusters.api.test_jobs import body_of
 from tests.clusters.files.conftest import names_in
 from tests.clusters.volumes.conftest import GIB, MIB, mount
@@ -158,16 +159,15 @@ def test_a_folder_shows_what_is_in_it(browser: Client, volume: Volume, root: Pat
 
 
 def test_a_folder_is_shown_page_by_page_in_any_order(
-    browser: Client, volume: Volume, root: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Client, volume: Volume, root: Path
 ) -> None:
-    monkeypatch.setattr("clusters.pages.volume_files.PAGE_SIZE", 2)
-    for number in range(5):
+    for number in range(2 * PAGE_SIZE + 1):
         (root / f"file-{number}").write_bytes(b"x" * number)
     where = f"/volumes/{volume.public_id}/?sort=size&dir=desc"
-    assert "file-4" in text(browser, where)
+    assert f"file-{2 * PAGE_SIZE}" in text(browser, where)
     page = text(browser, f"{where}&page=3")
     assert "file-0" in page
-    assert "5 entries, page 3 of 3" in page
+    assert "401 entries, page 3 of 3" in page
     for odd in ("page=0", "page=x", "page=999999", "sort=x", "dir=x"):
         assert browser.get(f"/volumes/{volume.public_id}/?{odd}").status_code == 200
 
@@ -234,6 +234,26 @@ def test_what_is_chosen_comes_as_a_zip(browser: Client, volume: Volume, root: Pa
     assert answer["Content-Disposition"] == 'attachment; filename="data.zip"'
     assert b"PK" in whole
     assert browser.head(f"/volumes/{volume.public_id}/zip/").status_code == 200
+
+
+def test_a_download_has_a_name_whatever_it_is_called(
+    browser: Client, volume: Volume, root: Path
+) -> None:
+    (root / "line\nbreak").mkdir()
+    answer = browser.post(
+        f"/volumes/{volume.public_id}/zip/", {"path": "", "name": ["line\nbreak"]}
+    )
+    body_of(answer)
+    assert answer["Content-Disposition"] == 'attachment; filename="line_break.zip"'
+
+
+def test_what_is_used_follows_the_folder(browser: Client, volume: Volume, root: Path) -> None:
+    where = f"/volumes/{volume.public_id}/"
+    measure_one(volume)
+    Volume.objects.update(used_bytes=5 * GIB)
+    part = text(browser, where, **{"HX-Request": "true"})
+    assert 'id="volume-used" hx-swap-oob="true"' in part
+    assert "5.0 GiB of 10 GiB" in part
 
 
 @pytest.mark.django_db(transaction=True)  # steps are made in other threads

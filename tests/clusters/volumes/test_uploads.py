@@ -171,27 +171,6 @@ def test_cut_off_it_leaves_nothing(url: str, key: str, volume: Volume, root: Pat
     wait_for(lambda: used(volume) == 0)
 
 
-def test_who_says_nothing_for_long_is_let_go(
-    url: str, key: str, volume: Volume, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("portal.transfers.SILENCE_SECONDS", 0.3)
-    connection = begin(url, f"{volume.public_id}/files/a", key, length=MIB, body=b"x")
-    assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
-    connection.close()
-    assert names_in(root) == []
-    assert used(volume) == 0
-
-
-def test_many_at_once_beyond_measure_are_refused(
-    web: httpx.Client, volume: Volume, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("portal.transfers.MOST_AT_ONCE", 0)
-    answer = web.put(f"{volume.public_id}/files/a", content=b"x")
-    assert answer.status_code == 429
-    assert names_in(root) == []
-    assert used(volume) == 0
-
-
 def test_who_may_not_is_told_before_anything_is_sent(
     url: str, charlie: User, volume: Volume, root: Path
 ) -> None:

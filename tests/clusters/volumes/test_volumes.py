@@ -20,6 +20,7 @@ from billing.models.catalogue import HOURS_PER_MONTH
 from billing.queries.usage import cost_of
 from clusters.actions.jobs import cancel
 from clusters.actions.volumes import (
+    MAX_VOLUMES,
     create_volume,
     mountable,
     remove_volume,
@@ -32,7 +33,7 @@ from portal.lib.errors import Conflict, InsufficientFunds, InvalidInput, NotAllo
 from portal.lib.money import cost_micros
 from tests.billing.books import assert_books
 from tests.clusters.volumes.conftest import GIB, MONTHLY, mount
-from tests.conftest import Engine, fund, make_person
+from tests.conftest import fund, make_person
 
 
 class Now:
@@ -235,11 +236,12 @@ def test_it_cannot_while_it_holds_more_than_its_size(
         mountable(actor, volume.public_id, pool)
 
 
-def test_a_team_has_so_many_and_no_more(
-    actor: Actor, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clusters.actions.volumes.MAX_VOLUMES", 2)
-    for number in range(2):
-        create_volume(actor, name=f"{number}", size_gib=1)
-    with pytest.raises(Conflict, match="at most 2 volumes"):
-        create_volume(actor, name="3", size_gib=1)
+def test_a_team_has_so_many_and_no_more(actor: Actor, volume: Volume) -> None:
+    others = [
+        Volume(team=volume.team, created_by=volume.created_by, name=f"{number}", size_gib=1)
+        for number in range(MAX_VOLUMES - 2)
+    ]
+    Volume.objects.bulk_create(others)
+    create_volume(actor, name="last", size_gib=1)
+    with pytest.raises(Conflict, match="at most 100 volumes"):
+        create_volume(actor, name="more", size_gib=1)
