@@ -14,6 +14,7 @@ from aiohttp import ClientSession, DummyCookieJar
 from django.core.management import call_command
 from django.db import connection
 
+from tests.clusters.proxy.desk import Desk, server_in_thread
 from tests.clusters.proxy.lab import Lab, Place, endpoint_at
 from tests.clusters.proxy.process import Proxy, running, wait_for
 from tests.clusters.proxy.rows import Ground, make_ground, serve, sign_in
@@ -78,3 +79,11 @@ async def lab(proxy: Proxy, places: tuple[Place, Place, Place]) -> AsyncIterator
         lab = Lab(proxy, good, bad, gone, client, seen)
         client.headers.update(lab.headers(good))
         yield lab
+
+
+@pytest.fixture(scope="module")
+def desk(proxy: Proxy, ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """For tests that change rows."""
+    socket: Path = tmp_path_factory.mktemp("sockets") / "good"
+    with server_in_thread(socket) as seen:
+        yield Desk(proxy, ground, socket, seen)

@@ -44,13 +44,13 @@ class Proxy:
 
     def health(self) -> dict[str, int]:
         """What /healthz says."""
-        found: dict[str, int] = httpx.get(f"{self.url}/healthz", timeout=10).json()
+        found: dict[str, int] = httpx.get(f"{self.url}/healthz", timeout=10, verify=False).json()
         return found
 
     def connections(self) -> dict[str, int]:
         """What the portal is told."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        answer = httpx.get(f"{self.url}/connections", headers=headers, timeout=10)
+        answer = httpx.get(f"{self.url}/connections", headers=headers, timeout=10, verify=False)
         answer.raise_for_status()
         found: dict[str, int] = answer.json()
         return found

@@ -7,6 +7,8 @@ import gzip
 import json
 import os
 import zlib
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -177,7 +179,6 @@ class _Handlers:
         return socket
 
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 _MANY = 1 << 14
 
 
