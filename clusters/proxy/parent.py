@@ -44,7 +44,9 @@ class Parent:
         with (
             _signals() as told,
             _listener(self._settings) as listener,
-            tempfile.TemporaryDirectory(prefix="fastgpu-proxy-") as folder,
+            tempfile.TemporaryDirectory(
+                prefix="fastgpu-proxy-", ignore_cleanup_errors=True
+            ) as folder,
         ):
             self._shared = listener.fileno(), lifeline, Path(folder)
             self._fill()

@@ -8,7 +8,8 @@ import logging
 import os
 import signal
 import socket
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from clusters.proxy.operations import Operations
 from clusters.proxy.portal import Portal
 from clusters.proxy.probe import Prober
 from clusters.proxy.routes import Changes, Routes
-from clusters.proxy.server import BACKLOG, Connections, drain
+from clusters.proxy.server import BACKLOG, Connections
 from clusters.proxy.sessions import Sessions
 from clusters.proxy.settings import Settings
 from clusters.proxy.siblings import Siblings
@@ -94,7 +95,7 @@ async def _serve(settings: Settings, place: Place) -> None:
         following = asyncio.create_task(follower.run())
         held.push_async_callback(_ended, following)
         connections = Connections(front.handle, limit=settings.connections)
-        await _listen_to_siblings(siblings, operations)
+        await held.enter_async_context(_listening_to_siblings(siblings, operations))
         stopped = _until_told(place)
         listening = await _listen(settings, place, connections)
         _spare_collections()
@@ -106,7 +107,7 @@ async def _serve(settings: Settings, place: Place) -> None:
             for route in routes:
                 for client in list(route.lasting):
                     client.abort()
-        await drain(connections, seconds=seconds)
+        await connections.drain(seconds)
 
 
 async def _listen(
@@ -119,15 +120,30 @@ async def _listen(
     return await loop.create_server(connections, host, settings.port, backlog=BACKLOG)
 
 
-async def _listen_to_siblings(siblings: Siblings, operations: Operations) -> None:
+@asynccontextmanager
+async def _listening_to_siblings(siblings: Siblings, operations: Operations) -> AsyncIterator[None]:
+    """The other processes may ask this one, for the length of the block."""
     if siblings.place is None:
+        yield
         return
 
     async def counted(_request: BaseRequest) -> StreamResponse:
         return json_response(operations.counted())
 
-    path = str(siblings.place)
-    await asyncio.get_running_loop().create_unix_server(Server(counted, access_log=None), path)
+    # Seen by the others, and by the parent, only once it listens.
+    draft = siblings.place.with_name(f".{siblings.place.name}")
+    server = Server(counted, access_log=None)
+    listening = await asyncio.get_running_loop().create_unix_server(server, str(draft))
+    draft.rename(siblings.place)
+    try:
+        yield
+    finally:
+        listening.close()
+        await server.shutdown(0)
+        siblings.place.unlink(missing_ok=True)
+        with suppress(OSError):
+            # The last one, where a parent that was killed could not.
+            siblings.place.parent.rmdir()
 
 
 def _until_told(place: Place) -> asyncio.Future[float]:

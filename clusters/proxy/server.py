@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamResponse
@@ -15,6 +16,8 @@ from clusters.proxy.pages import HEADERS
 from clusters.proxy.upstreams import BUFFER_BYTES
 
 BACKLOG = 4096
+# In which an answer that is ready still leaves.
+_LAST_SECONDS = 0.5
 IDLE_SECONDS = 75.0
 LINE_BYTES = 16 * 1024
 FIELD_BYTES = 64 * 1024
@@ -32,9 +35,12 @@ class Connections(Server):
     """
 
     def __init__(self, handle: Handler, *, limit: int) -> None:
-        super().__init__(handle, handler_cancellation=True)
+        super().__init__(self._handle, handler_cancellation=True)
+        self._answer = handle
         self._limit = limit
         self._count = 0
+        self._busy: set[RequestHandler] = set()
+        self._rests = asyncio.Event()
 
     def __call__(self) -> RequestHandler:
         """A protocol for one connection."""
@@ -62,6 +68,32 @@ class Connections(Server):
         super().connection_lost(handler, exc)
         self._count -= 1
 
+    async def drain(self, seconds: float) -> None:
+        """Take no more requests, let those that run end within so many seconds, cut off the rest.
+
+        A connection on which nothing runs is closed at once: its client makes another.
+        """
+        for connection in self.connections:
+            connection.close()
+            if connection not in self._busy:
+                connection.force_close()
+        self._rests.clear()
+        if self._busy:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._rests.wait()
+        await self.shutdown(_LAST_SECONDS)
+
+    async def _handle(self, request: BaseRequest) -> StreamResponse:
+        connection = request.protocol
+        self._busy.add(connection)
+        try:
+            return await self._answer(request)
+        finally:
+            self._busy.discard(connection)
+            if not self._busy:
+                self._rests.set()
+
 
 class _Connection(RequestHandler):
     def handle_error(
@@ -83,9 +115,3 @@ class _Connection(RequestHandler):
                 logger.error("a request failed", exc_info=exc)
         answer.force_close()
         return answer
-
-
-async def drain(connections: Connections, *, seconds: float) -> None:
-    """Take no more requests, let those that run end within so many seconds, cut off the rest."""
-    connections.pre_shutdown()
-    await connections.shutdown(seconds)

@@ -30,7 +30,7 @@ class Siblings:
         """What each of the others counts. Awaiting one raises SiblingAway."""
         if self._folder is None:
             return []
-        return [_ask(path) for path in self._folder.iterdir() if path.name != self._own]
+        return [_ask(path) for path in self._folder.glob("[!.]*") if path.name != self._own]
 
 
 async def _ask(path: Path) -> dict[str, int]:

@@ -23,6 +23,39 @@ PROTOCOL = "v1.kernel.websocket.jupyter.org"
 TOKEN = "token-of-the-server"
 
 
+PAGE = (
+    b"<!doctype html><html><head><title>Lab</title><meta charset=utf-8></head>"
+    b"<body><p>" + b"x" * 5000 + b"</p></body></html>"
+)
+_AT_START = PAGE.index(b"</head>") + 3
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page, and how it is sent: in `pieces`, with pauses between them."""
+
+    body: bytes
+    pieces: tuple[bytes, ...] = ()
+    pause_seconds: float = 0.0
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+PAGES = {
+    "whole": Page(PAGE),
+    "upper": Page(PAGE.replace(b"</head>", b"</HEAD\n>")),
+    "chunked": Page(PAGE, pieces=(PAGE[:20], PAGE[20:])),
+    # The end of the head itself comes in two.
+    "slowly": Page(PAGE, pieces=(PAGE[:_AT_START], PAGE[_AT_START:]), pause_seconds=0.3),
+    "compressed": Page(gzip.compress(PAGE), headers={"Content-Encoding": "gzip"}),
+    "plain": Page(PAGE, headers={"Content-Type": "text/plain"}),
+    "error": Page(PAGE, status=500),
+    "headless": Page(b"<p>" + b"x" * 100_000),
+    "late": Page(b"<!--" + b"x" * 300_000 + b"-->" + PAGE),
+    "never": Page(PAGE, pieces=(PAGE[:20], PAGE[20:]), pause_seconds=2.5),
+}
+
+
 @dataclass
 class Seen:
     """What the server has seen and done."""
@@ -51,11 +84,12 @@ async def good_server(socket: Path) -> AsyncIterator[Seen]:
             web.get("/big", handlers.big),
             web.put("/slow", handlers.slow),
             web.get("/hang", handlers.hang),
+            web.get("/page/{name}", handlers.page),
             web.get("/declined", handlers.declined),
             web.get("/socket", handlers.socket),
         ]
     )
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(socket)).start()
     try:
@@ -153,6 +187,29 @@ class _Handlers:
         finally:
             self._seen.hanging -= 1
         return web.Response()
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        page = PAGES[request.match_info["name"]]
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "ETag": '"one"',
+            "Accept-Ranges": "bytes",
+            "Content-Security-Policy": "script-src 'self'",
+            "X-Mine": "1",
+        }
+        if request.headers.get("If-None-Match", "").removeprefix("W/") == '"one"':
+            return web.Response(status=304, headers=headers)
+        answer = web.StreamResponse(status=page.status, headers=headers | page.headers)
+        if page.pieces:
+            answer.enable_chunked_encoding()
+        else:
+            answer.content_length = len(page.body)
+        await answer.prepare(request)
+        for piece in page.pieces or (page.body,):
+            await answer.write(piece)
+            await asyncio.sleep(page.pause_seconds)
+        await answer.write_eof()
+        return answer
 
     async def declined(self, _request: web.Request) -> web.Response:
         return web.Response(status=403, text="no sockets here")
