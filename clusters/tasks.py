@@ -11,7 +11,7 @@ from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
 from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import idle, owners
+from clusters.control import idle, owners, sides
 from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -98,3 +98,16 @@ def forget() -> None:
     """Delete what nobody asks for any more."""
     idle.forget_old_looks()
     forget_old()
+
+
+@shared_task(name="clusters.tasks.drive_sides")
+def drive_sides() -> None:
+    """Start and end the servers beside the work."""
+    begun("clusters.tasks.drive_sides")
+    sides.drive_sides()
+
+
+@shared_task(name="clusters.tasks.end_unused_sides")
+def end_unused_sides() -> int:
+    """End those nobody looks at."""
+    return sides.end_unused()
