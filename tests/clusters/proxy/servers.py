@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiohttp import WSMsgType, web
+from aiohttp import ClientPayloadError, WSMsgType, web
 
 BIG_BYTES = 1 << 30
 FILE = Path(__file__)
@@ -62,6 +62,8 @@ class Seen:
 
     sent: int = 0
     is_broken: bool = False
+    taken: int = 0
+    is_torn: bool = False
     hanging: int = 0
     close_codes: list[int | None] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -83,6 +85,7 @@ async def good_server(socket: Path) -> AsyncIterator[Seen]:
             web.get("/status/{status}", handlers.status),
             web.get("/big", handlers.big),
             web.put("/slow", handlers.slow),
+            web.put("/sink", handlers.sink),
             web.get("/hang", handlers.hang),
             web.get("/page/{name}", handlers.page),
             web.get("/declined", handlers.declined),
@@ -178,6 +181,15 @@ class _Handlers:
     async def slow(self, request: web.Request) -> web.Response:
         async for _ in request.content.iter_chunked(1 << 16):
             await asyncio.sleep(0.05)
+        return web.Response()
+
+    async def sink(self, request: web.Request) -> web.Response:
+        try:
+            async for piece in request.content.iter_any():
+                self._seen.taken += len(piece)
+        except (OSError, asyncio.CancelledError, ClientPayloadError):
+            self._seen.is_torn = True
+            raise
         return web.Response()
 
     async def hang(self, _request: web.Request) -> web.Response:

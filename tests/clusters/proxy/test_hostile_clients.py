@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
+from collections.abc import Iterator
+
+import httpx
 import pytest
 
-from tests.clusters.proxy.lab import Lab
+from tests.clusters.proxy.lab import Lab, opened, until
+from tests.clusters.proxy.process import wait_for
+
+GIB = 1 << 30
+MANY = 10_000
 
 
 def _status(answer: bytes) -> int:
@@ -146,3 +155,56 @@ async def test_bytes_that_are_no_request_are_refused_quietly(lab: Lab) -> None:
     for data in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\0" * 1000, b"A B C\r\n\r\n"):
         assert _status(await lab.raw(data, seconds=0.5)) in {0, 400}
     assert lab.proxy.log.stat().st_size == before
+
+
+async def test_an_upload_that_is_cut_off_is_torn_at_the_server_too(lab: Lab) -> None:
+    before = lab.proxy.memory_bytes()
+    _, writer = await asyncio.open_connection("127.0.0.1", lab.proxy.port)
+    length = f"Content-Length: {2 * GIB}\r\n\r\n"
+    writer.write(f"PUT /sink HTTP/1.1\r\n{lab.head(lab.good)}{length}".encode())
+    piece = b"x" * (1 << 20)
+    for _ in range(200):
+        writer.write(piece)
+        await writer.drain()
+    await until(lambda: lab.seen.taken > 100 << 20)
+    writer.transport.abort()
+    await until(lambda: lab.seen.is_torn, 2.0)
+    assert lab.proxy.memory_bytes() - before < 64 << 20
+    async with lab.client.get(f"{lab.url}/echo") as answer:
+        assert answer.status == 200
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """As many open files as this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < MANY + 1000:
+        pytest.skip("this user may not open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_ten_thousand_connections_leave_alone_what_is_open(
+    lab: Lab, many_files: None
+) -> None:
+    socket = await opened(lab)
+    before = lab.proxy.memory_bytes()
+    idle = []
+    for _ in range(MANY):
+        _, writer = await asyncio.open_connection("127.0.0.1", lab.proxy.port)
+        idle.append(writer)
+    await socket.send("still here")
+    assert await asyncio.wait_for(socket.recv(), 5) == "still here"
+    assert lab.proxy.memory_bytes() - before < 30_000 * MANY
+    for writer in idle:
+        writer.transport.abort()
+    await asyncio.to_thread(wait_for, lambda: lab.proxy.process.poll() is None and _health(lab))
+    await socket.close()
+
+
+def _health(lab: Lab) -> bool:
+    try:
+        return "routes" in lab.proxy.health()
+    except httpx.HTTPError:
+        return False

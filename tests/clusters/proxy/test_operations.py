@@ -17,6 +17,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from clusters.models import App
 from clusters.proxy.settings import Settings
 from tests.clusters.proxy.desk import Desk, server_in_thread
 from tests.clusters.proxy.lab import HANDSHAKE
@@ -155,9 +156,24 @@ def _children(proxy: Proxy) -> list[psutil.Process]:
     return psutil.Process(proxy.process.pid).children()
 
 
+def _folder(proxy: Proxy) -> Path:
+    """Where its processes ask each other."""
+    words = _children(proxy)[0].cmdline()
+    return Path(words[words.index("--folder") + 1])
+
+
+def _known_to_all(desk: Desk) -> App:
+    """Something that each of the processes serves by now."""
+    app = desk.app()
+    for path in _folder(desk.proxy).iterdir():
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=False)) as client:
+            wait_for(lambda client=client: app.name in client.get("http://sibling/").json())
+    return app
+
+
 @SEVERAL
 def test_several_processes_count_together(own: Desk) -> None:
-    app = own.app()
+    app = _known_to_all(own)
     secret = own.signed_in(app)
     assert len(_children(own.proxy)) == 3
     request = (
@@ -177,7 +193,7 @@ def test_several_processes_count_together(own: Desk) -> None:
 
 @SEVERAL
 def test_one_that_dies_is_replaced_and_its_siblings_go_on(own: Desk) -> None:
-    app = own.app()
+    app = _known_to_all(own)
     secret = own.signed_in(app)
     victim, *others = _children(own.proxy)
     victim.kill()
@@ -189,7 +205,7 @@ def test_one_that_dies_is_replaced_and_its_siblings_go_on(own: Desk) -> None:
 
 @SEVERAL
 def test_new_processes_take_over_and_nothing_is_dropped(own: Desk) -> None:
-    app = own.app()
+    app = _known_to_all(own)
     secret = own.signed_in(app)
     old = _children(own.proxy)
     failures: list[str] = []
@@ -227,7 +243,7 @@ def test_new_processes_take_over_and_nothing_is_dropped(own: Desk) -> None:
 @SEVERAL
 def test_all_end_with_their_parent(own: Desk) -> None:
     family = _children(own.proxy)
-    folder = Path(family[0].cmdline()[family[0].cmdline().index("--folder") + 1])
+    folder = _folder(own.proxy)
     own.proxy.stop(signal.SIGKILL)
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert not folder.exists()
