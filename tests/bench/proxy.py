@@ -27,13 +27,14 @@ def measure() -> list[Figure]:
     """Medians of some rounds, in which the proxies take turns."""
     raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="fgb-") as folder, all_running(Path(folder)) as found:
+        # First, for what was held once is taken again and not counted.
+        held = {name: _memory(proxy) for name, proxy in found.items()}
         samples: dict[str, list[Sample]] = {name: [] for name in found}
         for number in range(ROUNDS):
             names = list(found)
             first = number % len(names)
             for name in [*names[first:], *names[:first]]:
                 samples[name].append(_round(found[name]))
-        held = {name: _memory(proxy) for name, proxy in found.items()}
     medians = {
         name: {what: statistics.median(each[what] for each in rounds) for what in rounds[0]}
         | {"memory": held[name]}
