@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 from psycopg.types.json import Jsonb
 
-from tests.browser.screenshots import sign_in
+from tests.browser.shooting import sign_in
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import Stack
 
@@ -91,6 +91,10 @@ def serving() -> Iterator[Served]:
         server.server_close()
 
 
+def _wait_running(developer: Developer, job: str) -> None:
+    until(lambda: developer.job(job)["status"] == "running")
+
+
 @pytest.fixture(scope="module")
 def both(stack: Stack) -> Iterator[tuple[Served, Served]]:
     """Two workloads of the demo's owner that run, and what they serve."""
@@ -100,7 +104,7 @@ def both(stack: Stack) -> Iterator[tuple[Served, Served]]:
         made = held.enter_context(serving()), held.enter_context(serving())
         jobs = [developer.launch("sleep 300", environment="system") for _ in made]
         for served, job in zip(made, jobs, strict=True):
-            until(lambda job=job: developer.job(job)["status"] == "running")
+            _wait_running(developer, job)
             served.name = job.replace("_", "-")
             served.origin = f"http://{served.name}.apps.localhost:{stack.port + 1}"
             where = Jsonb({"host": "127.0.0.1", "port": served.port})
