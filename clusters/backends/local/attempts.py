@@ -42,12 +42,24 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def checkpoints_of(folder: Path) -> Path | None:
-    """The checkpoint folder of the attempt's run; None before the attempt is prepared."""
+def read_spec(folder: Path) -> dict[str, Any] | None:
+    """The attempt's spec.json (see plan.compose); None before the attempt is prepared."""
     try:
-        return Path(json.loads((folder / "spec.json").read_bytes())["checkpoints"])
+        spec: dict[str, Any] = json.loads((folder / "spec.json").read_bytes())
     except FileNotFoundError:
         return None
+    return spec
+
+
+def folders_of(folder: Path) -> dict[str, Path]:
+    """`home`, `checkpoints` and `workspace` of the attempt, as far as there."""
+    spec = read_spec(folder)
+    if spec is None:
+        return {}
+    found = {"home": folder / "home", "checkpoints": Path(spec["checkpoints"])}
+    if spec["volume"]:
+        found["workspace"] = Path(spec["volume"])
+    return {name: path for name, path in found.items() if path.is_dir()}
 
 
 def _supervisor_is_gone(folder: Path) -> bool:

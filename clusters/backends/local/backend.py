@@ -5,7 +5,8 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
 - `spec.json` what the supervisor runs (0600: it holds the user's environment variables)
 - `state.json` what the supervisor saw: `supervisor {pid, create_time, start_ticks}`,
   `inner_pid`, `started_at`, `ended_at` (epoch seconds), `exit_code`, `signal`, `reason`, `detail`
-- `log` standard output and error, as they came; `home/` the private home, the output files
+- `log` standard output and error, as they came; `home/` the private home, the output files;
+  `serve/` its servers' sockets
 - `inside/` the command and a few files of /etc, read-only in the sandbox; for a container also
   the FIFOs it speaks through
 - `submit` held while someone submits; `lock` held by the supervisor for its life;
@@ -21,18 +22,14 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
 
   Where `cgroups` is empty, the attempt's processes are the descendants of the supervisor.
 
-Checkpoints lie in `<root>/checkpoints/`, see checkpoints.py.
+Checkpoints lie in `<root>/checkpoints/`, see checkpoints.py; volumes in `<root>/volumes/`.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import select
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,6 +40,8 @@ from clusters.backends import files
 from clusters.backends.base import (
     Backend,
     BackendUnavailable,
+    Endpoint,
+    Folders,
     Handle,
     Health,
     LaunchRefused,
@@ -54,20 +53,28 @@ from clusters.backends.base import (
     Pause,
     Phase,
     Survey,
+    Volumes,
 )
-from clusters.backends.local import attempts, gpus, images, plan, supervisor, watch
+from clusters.backends.local import (
+    attempts,
+    gpus,
+    images,
+    plan,
+    serving,
+    starter,
+    uids,
+    volumes,
+    watch,
+)
 from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS
 from clusters.backends.local.oci import OciAway
 from clusters.backends.local.probe import Probe
 from clusters.backends.local.settings import LocalSettings
 
-START_WAIT_SECONDS = 2.0
-
-
 Discover = Callable[[Path, int], list[gpus.Gpu]]
 
 
-class LocalBackend(Backend, Pause):
+class LocalBackend(Backend, Pause, Volumes, Folders):
     """Runs attempts under supervisors of their own.
 
     Holds no state but what it may forget: a probe, and the names of attempts that are over.
@@ -108,10 +115,10 @@ class LocalBackend(Backend, Pause):
         root, count = self._settings.root, self._settings.virtual_gpus
         found = self._discover(root, count) if spec.gpu_uuids else []
         plan.prepare(spec, self._settings, folder, self._probe.capability(), found)
-        _start_supervisor(folder)
+        starter.start_supervisor(folder)
         known = self._observe_one(folder)
         if known is None:
-            words = _tail(folder / "supervisor.log")
+            words = starter.tail(folder / "supervisor.log")
             raise BackendUnavailable(f"The supervisor did not start: {words or 'no word of it'}")
         return known
 
@@ -155,21 +162,21 @@ class LocalBackend(Backend, Pause):
         if folder is None or self._has_ended(folder):
             return
         watch.replace_file(str(folder / "stop"), str(grace_seconds).encode(), durable=False)
-        _wake(folder)
+        starter.wake(folder)
 
     def pause(self, external_name: str) -> None:
         """See Pause.pause. The supervisor does it within moments; observe says when it is done."""
         folder = self._folder(external_name)
         if folder is not None and not self._has_ended(folder):
             (folder / "pause").touch(mode=0o600)
-            _wake(folder)
+            starter.wake(folder)
 
     def resume(self, external_name: str) -> None:
         """See Pause.resume. The supervisor does it within moments; observe says when."""
         folder = self._folder(external_name)
         if folder is not None:
             (folder / "pause").unlink(missing_ok=True)
-            _wake(folder)
+            starter.wake(folder)
 
     def _has_ended(self, folder: Path) -> bool:
         """Also ends what has lost its supervisor."""
@@ -190,7 +197,7 @@ class LocalBackend(Backend, Pause):
         folder = self._folder(external_name)
         if folder is None:
             return []
-        kept = attempts.checkpoints_of(folder)
+        kept = attempts.folders_of(folder).get(CHECKPOINTS)
         saved = files.list_files(kept) if kept else []
         prefixed = [replace(file, path=f"{CHECKPOINTS}/{file.path}") for file in saved]
         return sorted([*files.list_files(folder / "home"), *prefixed], key=lambda file: file.path)
@@ -202,11 +209,41 @@ class LocalBackend(Backend, Pause):
             raise FileNotFoundError(path)
         first, _, rest = path.partition("/")
         if first == CHECKPOINTS:
-            kept = attempts.checkpoints_of(folder)
+            kept = attempts.folders_of(folder).get(CHECKPOINTS)
             if kept is None:
                 raise FileNotFoundError(path)
             return files.open_file(kept, rest)
         return files.open_file(folder / "home", path)
+
+    def folders_of(self, external_name: str) -> Mapping[str, Path]:
+        """See Folders.folders_of."""
+        folder = self._folder(external_name)
+        return attempts.folders_of(folder) if folder else {}
+
+    def endpoint(self, external_name: str, service: str) -> Endpoint | None:
+        """See Serving.endpoint: known from the command's first moment to its end."""
+        folder = self._running(external_name)
+        return serving.endpoint(folder, service) if folder else None
+
+    def make_volume(self, name: str, *, team_number: int) -> None:
+        """See Volumes.make_volume. Raises BackendUnavailable when the disk says no."""
+        owner = self.volume_owner(team_number)
+        volumes.make(self._settings.root, name, owner[0] if owner else None)
+
+    def volume_path(self, name: str) -> Path:
+        """See Volumes.volume_path."""
+        return volumes.path_of(self._settings.root, name)
+
+    def volume_owner(self, team_number: int) -> tuple[int, int] | None:
+        """See Volumes.volume_owner."""
+        if os.geteuid() != 0:
+            return None
+        uid = uids.team_uid(self._settings.uid_base, team_number)
+        return uid, uid
+
+    def erase_volume(self, name: str) -> None:
+        """See Volumes.erase_volume. Raises BackendUnavailable when the disk says no."""
+        volumes.erase_one(self._settings.root, name)
 
     def inventory(self, options: Mapping[str, str]) -> Sequence[NodeDescription]:
         """This machine as one node. Raises BackendUnavailable when the GPU driver fails."""
@@ -222,62 +259,12 @@ class LocalBackend(Backend, Pause):
         problem = images.problem(self._settings)
         return replace(health, detail=f"{health.detail} {problem}".strip()) if problem else health
 
+    def _running(self, external_name: str) -> Path | None:
+        """Its folder, if it runs. Raises BackendUnavailable."""
+        folder = self._folder(external_name)
+        known = self._observe_one(folder) if folder else None
+        return folder if known is not None and known.phase is Phase.RUNNING else None
+
     def _folder(self, external_name: str) -> Path | None:
         folder = self._attempts / external_name
         return folder if plan.NAME.fullmatch(external_name) and folder.is_dir() else None
-
-
-def _wake(folder: Path) -> None:
-    """Tell the supervisor to look at its request files again."""
-    try:
-        control = os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        # No supervisor listens yet, or no more: a coming one reads the files itself.
-        return
-    try:
-        os.write(control, b"\n")
-    finally:
-        os.close(control)
-
-
-def _start_supervisor(folder: Path) -> None:
-    """Start the supervisor outside our session and wait until the command runs, at most 2 s."""
-    listening, notify = os.pipe()
-    interpreter = str(Path(sys.executable).resolve())
-    script = str(Path(supervisor.__file__).resolve())
-    try:
-        with (folder / "supervisor.log").open("ab") as errors:
-            starter = subprocess.Popen(
-                [interpreter, "-I", "-S", script, str(folder), str(notify)],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                pass_fds=(notify,),
-                start_new_session=True,
-                env={"PATH": plan.SYSTEM_PATH, "LANG": "C.UTF-8"},
-                cwd="/",
-            )
-    except OSError:
-        os.close(listening)
-        raise
-    finally:
-        os.close(notify)
-    deadline = time.monotonic() + START_WAIT_SECONDS
-    poller = select.poll()
-    poller.register(listening, select.POLLIN)
-    try:
-        # Readable: the command runs. Hung up: the supervisor ended, or another one has the lock.
-        poller.poll(START_WAIT_SECONDS * 1000)
-        starter.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        # The first half of the double fork is still starting on a busy machine; it ends alone.
-        return
-    finally:
-        os.close(listening)
-
-
-def _tail(path: Path) -> str:
-    try:
-        return path.read_bytes()[-500:].decode(errors="replace").strip()
-    except FileNotFoundError:
-        return ""

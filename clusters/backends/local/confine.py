@@ -25,8 +25,6 @@ ARGS_FD = 5
 SECCOMP_FD = 6
 """bwrap's --seccomp."""
 
-CLONE_NEWNS = 0x00020000
-MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 PR_SET_PDEATHSIG = 1
 
 
@@ -82,15 +80,17 @@ def _prepare(plan: dict[str, Any], parent: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.umask(0o022)
     os.setsid()
-    for name, value in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", plan["disk_bytes"])):
+    for name, value in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", plan["file_bytes"])):
+        if value is None:
+            continue
         kind = getattr(resource, name)
         _, hard = resource.getrlimit(kind)
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (ceiling, ceiling))
     if plan["stage"]:
-        _build_stage(libc, plan["stage"]["point"], plan["stage"]["binds"])
+        _build_stage(plan["stage"]["point"], plan["stage"]["binds"], plan["uid"])
     else:
-        os.chdir("home")
+        os.chdir(plan["start"])
     if plan["uid"] is not None:
         os.setgroups([])
         os.setresgid(plan["uid"], plan["uid"], plan["uid"])
@@ -101,35 +101,22 @@ def _prepare(plan: dict[str, Any], parent: int) -> None:
         os._exit(127)
 
 
-def _build_stage(libc: Any, point: str, binds: list[list[str]]) -> None:
+def _build_stage(point: str, binds: list[tuple[str, str, int | None]], uid: int) -> None:
     """Mount what the team's uid must reach below `point`, in a mount namespace of our own.
 
     The sources may lie under folders which that uid cannot enter (/root); their mounts do not.
     """
-    import ctypes
+    from clusters.backends.local import mounts
 
-    def check(result: int, what: str) -> None:
-        if result != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"{what}: {os.strerror(number)}")
-
-    def mount(source: str | None, target: str, kind: str | None, flags: int, data: str) -> None:
-        check(
-            libc.mount(
-                source and source.encode(),
-                target.encode(),
-                kind and kind.encode(),
-                ctypes.c_ulong(flags),
-                data.encode() or None,
-            ),
-            f"mount {target}",
-        )
-
-    check(libc.unshare(CLONE_NEWNS), "unshare")
-    mount(None, "/", None, MS_REC | MS_SLAVE, "")
-    opened = [(os.open(source, os.O_PATH), name) for source, name in binds]
-    mount("tmpfs", point, "tmpfs", 0, "mode=755,size=64k")
-    for fd, name in opened:
-        os.mkdir(f"{point}/{name}", 0o755)
-        mount(f"/proc/self/fd/{fd}", f"{point}/{name}", None, MS_BIND | MS_REC, "")
+    mounts.unshare(mounts.CLONE_NEWNS)
+    mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
+    opened = [(os.open(source, os.O_PATH), name, owner) for source, name, owner in binds]
+    mounts.mount("tmpfs", point, "tmpfs", 0, "mode=755,size=64k")
+    for fd, name, owner in opened:
+        source, target = f"/proc/self/fd/{fd}", f"{point}/{name}"
+        os.mkdir(target, 0o755)
+        if owner is None:
+            mounts.mount(source, target, "", mounts.MS_BIND | mounts.MS_REC)
+        else:
+            mounts.attach(mounts.mapped_tree(source, owner=owner, seen_as=uid), target)
         os.close(fd)

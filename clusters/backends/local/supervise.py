@@ -26,6 +26,7 @@ DISK_CHECK_SECONDS = 1.0
 ENDING_CHECK_SECONDS = 0.05
 CHUNK_BYTES = 1 << 18
 F_SETPIPE_SZ = 1031
+DISK_FULL = "used its whole disk space of {} bytes"
 
 
 class Supervisor:
@@ -234,15 +235,15 @@ class Supervisor:
         if self.killed:
             return
         held = watch.unlinked_bytes(self.inner.pid, "home") if self.inner else 0
-        limit = self.plan["disk_bytes"]
-        if held + self.usage_bytes() >= limit:
-            self.end("disk_full", f"used its whole disk space of {limit} bytes", 0)
+        if held + self.usage_bytes() >= self.plan["disk_bytes"]:
+            self.end("disk_full", DISK_FULL.format(self.plan["disk_bytes"]), 0)
 
     def usage_bytes(self) -> int:
-        """Disk space taken by home and checkpoints, counted until it reaches the limit."""
-        limit = self.plan["disk_bytes"]
-        used = watch.usage_bytes("home", limit)
-        return used + watch.usage_bytes(self.plan["checkpoints"], limit - used)
+        """Disk space taken, but for the volume, counted until it reaches the limit."""
+        limit, used = self.plan["disk_bytes"], 0
+        for folder in ("home", "serve", self.plan["checkpoints"]):
+            used += watch.usage_bytes(folder, limit - used)
+        return used
 
     def end(self, reason: str, detail: str, grace: float) -> None:
         """Begin to end the attempt: SIGTERM inside now, SIGKILL after `grace` seconds."""
@@ -310,9 +311,8 @@ class Supervisor:
         if self.oom_kills():
             limit = self.plan["memory_bytes"]
             return "out_of_memory", f"used its whole memory of {limit} bytes"
-        disk = self.plan["disk_bytes"]
-        if self.usage_bytes() >= disk:
-            return "disk_full", f"used its whole disk space of {disk} bytes"
+        if self.usage_bytes() >= self.plan["disk_bytes"]:
+            return "disk_full", DISK_FULL.format(self.plan["disk_bytes"])
         number = self.state["signal"]
         return "user_error", f"killed by signal {number}" if number else f"exit code {code}"
 
