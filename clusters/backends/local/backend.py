@@ -39,6 +39,7 @@ from typing import BinaryIO
 from clusters.backends import files
 from clusters.backends.base import (
     Backend,
+    BackendError,
     BackendUnavailable,
     Endpoint,
     Folders,
@@ -52,6 +53,7 @@ from clusters.backends.base import (
     OutputFile,
     Pause,
     Phase,
+    Serving,
     Survey,
     Volumes,
 )
@@ -74,7 +76,7 @@ from clusters.backends.local.settings import LocalSettings
 Discover = Callable[[Path, int], list[gpus.Gpu]]
 
 
-class LocalBackend(Backend, Pause, Volumes, Folders):
+class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
     """Runs attempts under supervisors of their own.
 
     Holds no state but what it may forget: a probe, and the names of attempts that are over.
@@ -224,6 +226,13 @@ class LocalBackend(Backend, Pause, Volumes, Folders):
         """See Serving.endpoint: known from the command's first moment to its end."""
         folder = self._running(external_name)
         return serving.endpoint(folder, service) if folder else None
+
+    def open_terminal(self, external_name: str) -> None:
+        """See Serving.open_terminal. Raises BackendError where none can be had."""
+        folder = self._running(external_name)
+        if folder is None:
+            raise BackendError("Only what runs can be given a terminal.")
+        serving.open_terminal(folder)
 
     def make_volume(self, name: str, *, team_number: int) -> None:
         """See Volumes.make_volume. Raises BackendUnavailable when the disk says no."""

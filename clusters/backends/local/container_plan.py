@@ -11,11 +11,14 @@ from typing import Any
 from clusters.backends.base import LaunchSpec
 from clusters.backends.local.gpus import Gpu
 from clusters.backends.local.shown import INSIDE, SDK, Mount, Place
+from clusters.backends.local.tools import Tools, door_script
 
 SYNTHESIZED = ("passwd", "group")
 LABEL_NAME, LABEL_ROOT = "fastgpu.attempt", "fastgpu.root"
 FSIZE_UNIT = 1024
 """bash's `ulimit -f` counts in these bytes."""
+GOES_FIRST = "echo 500 > /proc/self/oom_score_adj; "
+"""Said by all that the first process starts: it must outlive them when memory runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +90,19 @@ def body(spec: LaunchSpec, view: View, image: str) -> dict[str, Any]:
     }
 
 
-def start_script(file_bytes: int | None) -> str:
+def start_script(file_bytes: int | None, tools: Tools | None) -> str:
     """The container's first process: see container.py for what it speaks with the supervisor.
 
     `file_bytes` is the most that one file may hold; None: any size.
     """
     size = "unlimited" if file_bytes is None else file_bytes // FSIZE_UNIT
-    command = (
-        f"ulimit -c 0; ulimit -f {size}; "
-        # This shell must outlive the command when memory runs out.
-        "echo 500 > /proc/self/oom_score_adj; "
-        f"exec /bin/bash {INSIDE}/command"
-    )
+    command = f"ulimit -c 0; ulimit -f {size}; {GOES_FIRST}exec /bin/bash {INSIDE}/command"
     return (
         # After what the image itself says of it.
         f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{SDK}"\n'
         f"exec < /dev/null > {INSIDE}/output 2>&1 3> {INSIDE}/events 4< {INSIDE}/go\n"
         "echo start >&3\n"
+        f"{door_script(tools, before=GOES_FIRST, closed='3>&- 4<&-')}"
         f"/bin/bash -c {shlex.quote(command)} 3>&- 4<&-\n"
         "code=$?\n"
         'echo "end $code" >&3\n'

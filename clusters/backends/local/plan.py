@@ -22,6 +22,7 @@ from clusters.backends.local import (
     runtimes,
     sandbox,
     shown,
+    tools,
     uids,
     volumes,
     watch,
@@ -71,8 +72,14 @@ def prepare(
     # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
     separate = os.geteuid() == 0 and (capability.bwrap is not None or image is not None)
     place = place_of(spec, settings, folder, separate=separate)
-    reads = shown.reads(spec, settings.root, place.uid)
-    ground = Ground(capability, environment, image, _chosen(spec, gpus), reads)
+    ground = Ground(
+        capability,
+        environment,
+        image,
+        chosen=_chosen(spec, gpus),
+        reads=shown.reads(spec, settings.root, place.uid),
+        tools=_tools(settings, capability, image),
+    )
     # A container's cgroups are its engine's to make.
     name = f"{place.tag}-{spec.external_name}"
     groups = (
@@ -85,6 +92,14 @@ def prepare(
     _make_folders(folder, place.uid)
     plan = compose(spec, settings, place, ground, groups)
     watch.replace_file(str(folder / "spec.json"), json.dumps(plan).encode(), durable=False)
+
+
+def _tools(
+    settings: LocalSettings, capability: Capability, image: images.Image | None
+) -> tools.Tools | None:
+    if image is None and capability.bwrap is None:
+        return None
+    return tools.find(settings.environments, in_container=image is not None)
 
 
 def place_of(
@@ -140,6 +155,8 @@ def compose(
         "checkpoints": str(place.checkpoints),
         "volume": str(place.volume or ""),
         "serves": spec.serves,
+        "has_door": ground.tools is not None
+        and (ground.image or ground.capability.bwrap) is not None,
         "token": place.token,
         "time_limit_seconds": spec.time_limit_seconds,
         "grace_seconds": spec.grace_seconds,
@@ -175,13 +192,15 @@ def inside_files(
 ) -> dict[str, str]:
     """What stands in the folder `inside`, by name."""
     if ground.image:
-        start = container_plan.start_script(runtimes.file_bytes(spec))
+        start = container_plan.start_script(runtimes.file_bytes(spec), ground.tools)
+    elif ground.capability.bwrap:
+        start = sandbox.start_script(ulimits=_ulimits(spec, groups), tools=ground.tools)
     else:
-        sandboxed = ground.capability.bwrap is not None
-        here = shown.INSIDE if sandboxed else shlex.quote(str(place.folder / "inside"))
+        here = shlex.quote(str(place.folder / "inside"))
         start = sandbox.start_script(inside=here, ulimits=_ulimits(spec, groups))
     uid = os.getuid() if place.uid is None else place.uid
-    return sandbox.identity_files(uid) | {"start": start, "command": spec.command}
+    own = {"start": start, "command": spec.command, "token": place.token}
+    return sandbox.identity_files(uid) | own
 
 
 def _write_inside(folder: Path, contents: Mapping[str, str]) -> None:
@@ -192,6 +211,9 @@ def _write_inside(folder: Path, contents: Mapping[str, str]) -> None:
         path = inside / name
         path.write_text(text, encoding="utf-8", newline="")
         path.chmod(0o644)
+    if not (inside / tools.DOOR).exists():
+        os.mkfifo(inside / tools.DOOR)
+    (inside / tools.DOOR).chmod(0o644)
 
 
 def _make_folders(folder: Path, uid: int | None) -> None:

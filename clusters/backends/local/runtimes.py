@@ -23,6 +23,7 @@ from clusters.backends.local.images import Image
 from clusters.backends.local.probe import Capability
 from clusters.backends.local.settings import LocalSettings
 from clusters.backends.local.shown import Mount, Place
+from clusters.backends.local.tools import Tools
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -36,6 +37,12 @@ class Ground:
     image: Image | None
     chosen: Sequence[Gpu]
     reads: Sequence[Mount]
+    tools: Tools | None
+
+    @property
+    def extra(self) -> list[Mount]:
+        """What is mounted besides the attempt's own and its environment."""
+        return [*(self.tools.mounts if self.tools else ()), *self.reads]
 
 
 def how(spec: LaunchSpec, settings: LocalSettings, place: Place, ground: Ground) -> dict[str, Any]:
@@ -72,7 +79,7 @@ def _container(
     paths = shown.inside(place)
     view = container_plan.View(
         place=place,
-        mounts=shown.mounts(place, ground.reads),
+        mounts=shown.mounts(place, ground.extra),
         start=paths.start,
         env=environ.variables(spec, base={}, paths=paths, token=place.token),
         chosen=ground.chosen,
@@ -95,7 +102,7 @@ def _sandbox(spec: LaunchSpec, place: Place, ground: Ground, bwrap: Path) -> dic
     fixed = [Mount(host, str(target)) for host, target in environment.binds]
     view = sandbox.View(
         bwrap=bwrap,
-        mounts=[*fixed, *shown.mounts(place, ground.reads)],
+        mounts=[*fixed, *shown.mounts(place, ground.extra)],
         inside=place.folder / "inside",
         start=paths.start,
         devices=device_nodes(ground.chosen),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clusters.backends.local.confine import ARGS_FD, SECCOMP_FD, START_FD, STATUS_FD
 from clusters.backends.local.shown import HOME, INSIDE, Mount
+from clusters.backends.local.tools import Tools, door_script
 
 STAGE_POINTS = ("/mnt", "/media", "/srv", "/opt")
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -129,18 +130,21 @@ def _system() -> list[str]:
     return [*out, "--ro-bind-try", cpus, cpus]
 
 
-def start_script(*, inside: str, ulimits: Sequence[str]) -> str:
+def start_script(
+    *, ulimits: Sequence[str], inside: str = INSIDE, tools: Tools | None = None
+) -> str:
     """The first process inside: it reports that it began, then runs the command and waits.
 
-    It is pid 1 of the sandbox, so no signal from inside ends it before the command.
+    It is pid 1 of the sandbox, so no signal from inside ends it before the command, and its end
+    takes along what waits at the door.
     """
     run = f"/bin/bash {inside}/command"
     if ulimits:
         # sh has no ulimit -u everywhere.
         limits = "; ".join(f"ulimit {limit}" for limit in ulimits)
         run = f"/bin/bash -c {shlex.quote(f'{limits}; exec {run}')}"
-    lines = [f"echo >&{START_FD}", f"exec {START_FD}>&-", run, "exit $?"]
-    return "\n".join(lines) + "\n"
+    begin = f"echo >&{START_FD}\nexec {START_FD}>&-\n"
+    return f"{begin}{door_script(tools)}{run}\nexit $?\n"
 
 
 def identity_files(uid: int) -> dict[str, str]:

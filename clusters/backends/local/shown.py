@@ -87,7 +87,7 @@ def outside(place: Place) -> Paths:
     )
 
 
-def mounts(place: Place, reads: Sequence[Mount] = ()) -> list[Mount]:
+def mounts(place: Place, extra: Sequence[Mount]) -> list[Mount]:
     """All of it that does not depend on the environment, in the order of mounting."""
     own = [
         Mount(SDK_HERE, f"{SDK}/fastgpu"),
@@ -98,7 +98,7 @@ def mounts(place: Place, reads: Sequence[Mount] = ()) -> list[Mount]:
     ]
     if place.volume:
         own.append(Mount(place.volume, WORKSPACE, is_writable=True))
-    return [*own, *reads]
+    return [*own, *extra]
 
 
 def reads(spec: LaunchSpec, root: Path, uid: int | None) -> list[Mount]:

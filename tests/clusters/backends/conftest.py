@@ -38,7 +38,7 @@ def either(root: Path, runtime: str, request: pytest.FixtureRequest) -> Iterator
     if runtime == "container":
         podman: Podman = request.getfixturevalue("podman")
         socket = str(podman.socket)
-        (root / "environments").mkdir()
+        (root / "environments").mkdir(exist_ok=True)
         (root / "environments" / "image.toml").write_text(f'image = "{IMAGE}"\n')
     with ending_all(LocalBackend(settings_of(root, oci_socket=socket)), root) as made:
         yield made
