@@ -54,11 +54,15 @@ from clusters.backends.base import (
     Pause,
     Phase,
     Serving,
+    Standby,
+    StandbyState,
+    StandbyWish,
     Survey,
     Volumes,
 )
 from clusters.backends.local import (
     attempts,
+    claims,
     gpus,
     images,
     plan,
@@ -72,11 +76,12 @@ from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS
 from clusters.backends.local.oci import OciAway
 from clusters.backends.local.probe import Probe
 from clusters.backends.local.settings import LocalSettings
+from clusters.backends.local.standbys import Standbys
 
 Discover = Callable[[Path, int], list[gpus.Gpu]]
 
 
-class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
+class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
     """Runs attempts under supervisors of their own.
 
     Holds no state but what it may forget: a probe, and the names of attempts that are over.
@@ -88,6 +93,7 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
         self._discover = discover
         self._attempts = settings.root / "attempts"
         self._probe = Probe(settings)
+        self._standbys = Standbys(settings)
         self._over: set[str] = set()
         self._node = socket.gethostname()
 
@@ -103,6 +109,8 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
             raise LaunchRefused(health.detail)
         try:
             self._attempts.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._claim(spec):
+                return self._observe_one(folder) or self.submit(spec)
             folder.mkdir(mode=0o700, exist_ok=True)
             with (folder / "submit").open("ab") as turn:
                 # One submitter of a name at a time; the kernel frees it when its process dies.
@@ -113,10 +121,21 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
         except OciAway as error:
             raise BackendUnavailable(str(error)) from error
 
+    def _claim(self, spec: LaunchSpec) -> bool:
+        """Whether something that stood by is this attempt now."""
+        capability = self._probe.capability()
+        if capability.standby_problem or not claims.could_be_claimed(spec):
+            return False
+        return claims.claim(spec, self._settings, capability, lambda: self._gpus(spec))
+
+    def _gpus(self, spec: LaunchSpec) -> list[gpus.Gpu]:
+        if not spec.gpu_uuids:
+            return []
+        return self._discover(self._settings.root, self._settings.virtual_gpus)
+
     def _start(self, spec: LaunchSpec, folder: Path) -> Observation:
-        root, count = self._settings.root, self._settings.virtual_gpus
-        found = self._discover(root, count) if spec.gpu_uuids else []
-        plan.prepare(spec, self._settings, folder, self._probe.capability(), found)
+        capability = self._probe.capability()
+        plan.prepare(spec, self._settings, folder, capability, self._gpus(spec))
         starter.start_supervisor(folder)
         known = self._observe_one(folder)
         if known is None:
@@ -234,6 +253,19 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
             raise BackendError("Only what runs can be given a terminal.")
         serving.open_terminal(folder)
 
+    def keep_standbys(self, wishes: Sequence[StandbyWish]) -> Sequence[StandbyState]:
+        """See Standby.keep_standbys. Raises BackendUnavailable when the disk says no.
+
+        Where a claim is impossible (see health) nothing is started, and all has to be cold.
+        """
+        capability = self._probe.capability()
+        possible = [] if capability.standby_problem or capability.bwrap is None else wishes
+        try:
+            found = self._standbys.keep(possible, capability)
+        except OSError as error:
+            raise BackendUnavailable(f"Nothing can be started ahead: {error}") from error
+        return found or [StandbyState(wish.environment, 0, 0) for wish in wishes]
+
     def make_volume(self, name: str, *, team_number: int) -> None:
         """See Volumes.make_volume. Raises BackendUnavailable when the disk says no."""
         owner = self.volume_owner(team_number)
@@ -262,11 +294,13 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Folders):
     def health(self, options: Mapping[str, str]) -> Health:
         """See Backend.health; the sandbox is tried at most once a minute.
 
-        An engine for images that is away is named, and does not keep other work from starting.
+        An engine for images that is away, and servers that do not start ahead, are named; they
+        do not keep other work from starting.
         """
         health = self._probe.health()
-        problem = images.problem(self._settings)
-        return replace(health, detail=f"{health.detail} {problem}".strip()) if problem else health
+        problems = [images.problem(self._settings), self._probe.capability().standby_problem]
+        words = [health.detail, *problems, *self._standbys.troubles()]
+        return replace(health, detail=" ".join(filter(None, words)))
 
     def _running(self, external_name: str) -> Path | None:
         """Its folder, if it runs. Raises BackendUnavailable."""

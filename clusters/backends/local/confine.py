@@ -24,15 +24,19 @@ ARGS_FD = 5
 """bwrap's --args, so that a user's environment never shows in the host's process list."""
 SECCOMP_FD = 6
 """bwrap's --seccomp."""
+STANDBY_FD = 7
+"""A server that stands by speaks with its supervisor through it (standing.py)."""
 
 PR_SET_PDEATHSIG = 1
 
 
-def become_sandbox(plan: dict[str, Any], output: int, start: int, status: int) -> NoReturn:
+def become_sandbox(
+    plan: dict[str, Any], output: int, start: int, status: int, standby: int | None
+) -> NoReturn:
     """Replace this forked process by the planned command. Exits 127 with the reason in the log."""
     parent = os.getppid()
     try:
-        _arrange_fds(plan, output, start, status)
+        _arrange_fds(plan, output, start, status, standby)
         for path in plan["cgroups"].values():
             with open(f"{path}/cgroup.procs", "w", encoding="ascii") as procs:
                 procs.write("0")
@@ -44,23 +48,23 @@ def become_sandbox(plan: dict[str, Any], output: int, start: int, status: int) -
     os._exit(127)
 
 
-def _arrange_fds(plan: dict[str, Any], output: int, start: int, status: int) -> None:
-    """0 to 2, then the four agreed numbers; all else is close-on-exec already."""
+def _arrange_fds(
+    plan: dict[str, Any], output: int, start: int, status: int, standby: int | None
+) -> None:
+    """0 to 2, then the agreed numbers; all else is close-on-exec already."""
     args = _memory_file(b"".join(arg.encode() + b"\0" for arg in plan["bwrap_args"]))
     seccomp = _memory_file(bytes.fromhex(plan["seccomp"]))
     null = os.open("/dev/null", os.O_RDONLY)
     import fcntl
 
-    high = [
-        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
-        for fd in (null, output, start, status, args, seccomp)
-    ]
-    for source, target in zip(
-        (high[0], high[1], high[1], *high[2:]),
-        (0, 1, 2, START_FD, STATUS_FD, ARGS_FD, SECCOMP_FD),
-        strict=True,
-    ):
-        os.dup2(source, target, inheritable=True)
+    wanted = {0: null, 1: output, 2: output, START_FD: start, STATUS_FD: status}
+    wanted |= {ARGS_FD: args, SECCOMP_FD: seccomp}
+    if standby is not None:
+        wanted[STANDBY_FD] = standby
+    # First out of the way: some of them may have one of these numbers now.
+    high = {to: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for to, fd in wanted.items()}
+    for to, fd in high.items():
+        os.dup2(fd, to, inheritable=True)
 
 
 def _memory_file(data: bytes) -> int:

@@ -32,24 +32,26 @@ def erase(folder: Path | str) -> None:
         return
 
 
-def clear(folder: Path | str) -> None:
-    """Delete all that is in `folder`, but not itself."""
+def clear(folder: Path | str, *, keep: str = "") -> None:
+    """Delete all that is in `folder` but what is called `keep`, and not itself."""
     try:
         top = _open(None, str(folder))
     except FileNotFoundError:
         return
     try:
-        while _sweep(top, top):
+        while _sweep(top, top, keep):
             pass
     finally:
         os.close(top)
 
 
-def _sweep(folder: int, top: int) -> bool:
+def _sweep(folder: int, top: int, keep: str = "") -> bool:
     """Unlink what is no folder; delete or move up what is one. False: there was nothing."""
     found = False
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name == keep:
+                continue
             found = True
             try:
                 _remove(folder, entry.name, top)

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,50 +67,39 @@ def prepare(
     Raises LaunchRefused for an unknown environment, image, volume or GPU, OSError when the disk
     says no, oci.OciAway when the environment is an image and its engine does not answer.
     """
-    environment = environments.resolve(settings.environments, spec.environment)
-    image = images.find(settings, environment.image) if environment.image else None
-    # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
-    separate = os.geteuid() == 0 and (capability.bwrap is not None or image is not None)
-    place = place_of(spec, settings, folder, separate=separate)
-    ground = Ground(
-        capability,
-        environment,
-        image,
-        chosen=_chosen(spec, gpus),
-        reads=shown.reads(spec, settings.root, place.uid),
-        tools=_tools(settings, capability, image),
-    )
+    place, ground = survey(spec, settings, folder, capability, gpus)
+    name, nodes = f"{place.tag}-{spec.external_name}", runtimes.device_nodes(ground.chosen)
     # A container's cgroups are its engine's to make.
-    name = f"{place.tag}-{spec.external_name}"
-    groups = (
-        {} if image else cgroups.create(name, spec.limits, runtimes.device_nodes(ground.chosen))
-    )
+    groups = {} if ground.image else cgroups.create(name, spec.limits, nodes)
     if (folder / "spec.json").exists():
         # Written last. A supervisor may be reading all this by now: leave it be.
         return
-    _write_inside(folder, inside_files(spec, place, ground, groups))
-    _make_folders(folder, place.uid)
+    write_inside(folder, inside_files(spec, place, ground, groups))
+    make_folders(folder, place.uid)
     plan = compose(spec, settings, place, ground, groups)
     watch.replace_file(str(folder / "spec.json"), json.dumps(plan).encode(), durable=False)
 
 
-def _tools(
-    settings: LocalSettings, capability: Capability, image: images.Image | None
-) -> tools.Tools | None:
-    if image is None and capability.bwrap is None:
-        return None
-    return tools.find(settings.environments, in_container=image is not None)
+def survey(
+    spec: LaunchSpec,
+    settings: LocalSettings,
+    folder: Path,
+    capability: Capability,
+    gpus: Sequence[Gpu],
+    token: str = "",
+) -> tuple[Place, Ground]:
+    """Where the attempt's things lie, and what it stands on. Its checkpoints are made if need be.
 
-
-def place_of(
-    spec: LaunchSpec, settings: LocalSettings, folder: Path, *, separate: bool, token: str = ""
-) -> Place:
-    """Where the attempt's things lie; its checkpoints are made, its volume must be there.
-
-    `separate`: it runs as its team's uid. Raises LaunchRefused, OSError.
+    Raises LaunchRefused, OSError, OciAway.
     """
-    uid = uids.team_uid(settings.uid_base, spec.team_number) if separate else None
-    return Place(
+    environment = environments.resolve(settings.environments, spec.environment)
+    image = images.find(settings, environment.image) if environment.image else None
+    is_confined = image is not None or capability.bwrap is not None
+    # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
+    uid = None
+    if is_confined and os.geteuid() == 0:
+        uid = uids.team_uid(settings.uid_base, spec.team_number)
+    place = Place(
         folder=folder,
         checkpoints=checkpoints.make(settings.root, spec, uid),
         uid=uid,
@@ -118,6 +107,16 @@ def place_of(
         token=token or secrets.token_urlsafe(32),
         volume=_volume(spec, settings.root, uid),
     )
+    found = tools.find(settings.environments, in_container=image is not None)
+    ground = Ground(
+        capability,
+        environment,
+        image,
+        chosen=_chosen(spec, gpus),
+        reads=shown.reads(spec, settings.root, uid),
+        tools=found if is_confined else None,
+    )
+    return place, ground
 
 
 def root_tag(root: Path) -> str:
@@ -147,16 +146,20 @@ def compose(
     groups: Mapping[str, str],
 ) -> dict[str, Any]:
     """What stands in spec.json."""
-    return runtimes.how(spec, settings, place, ground) | {
+    how = runtimes.how(spec, settings, place, ground)
+    return how | facts(spec, place, groups) | {"has_door": ground.tools is not None}
+
+
+def facts(spec: LaunchSpec, place: Place, groups: Mapping[str, str]) -> dict[str, Any]:
+    """The part of it that does not say how it is run."""
+    return {
         "external_name": spec.external_name,
         "gpu_uuids": list(spec.gpu_uuids),
         "uid": place.uid,
         "cgroups": dict(groups),
-        "checkpoints": str(place.checkpoints),
+        "checkpoints": str(place.checkpoints or ""),
         "volume": str(place.volume or ""),
         "serves": spec.serves,
-        "has_door": ground.tools is not None
-        and (ground.image or ground.capability.bwrap) is not None,
         "token": place.token,
         "time_limit_seconds": spec.time_limit_seconds,
         "grace_seconds": spec.grace_seconds,
@@ -167,7 +170,7 @@ def compose(
     }
 
 
-def _chosen(spec: LaunchSpec, gpus: list[Gpu]) -> list[Gpu]:
+def _chosen(spec: LaunchSpec, gpus: Sequence[Gpu]) -> list[Gpu]:
     by_uuid = {gpu.description.uuid: gpu for gpu in gpus}
     missing = [uuid for uuid in spec.gpu_uuids if uuid not in by_uuid]
     if missing:
@@ -194,7 +197,8 @@ def inside_files(
     if ground.image:
         start = container_plan.start_script(runtimes.file_bytes(spec), ground.tools)
     elif ground.capability.bwrap:
-        start = sandbox.start_script(ulimits=_ulimits(spec, groups), tools=ground.tools)
+        door = tools.door_script(ground.tools)
+        start = sandbox.start_script(ulimits=_ulimits(spec, groups), door=door)
     else:
         here = shlex.quote(str(place.folder / "inside"))
         start = sandbox.start_script(inside=here, ulimits=_ulimits(spec, groups))
@@ -203,7 +207,7 @@ def inside_files(
     return sandbox.identity_files(uid) | own
 
 
-def _write_inside(folder: Path, contents: Mapping[str, str]) -> None:
+def write_inside(folder: Path, contents: Mapping[str, str]) -> None:
     inside = folder / "inside"
     inside.mkdir(exist_ok=True)
     inside.chmod(0o755)
@@ -216,7 +220,7 @@ def _write_inside(folder: Path, contents: Mapping[str, str]) -> None:
     (inside / tools.DOOR).chmod(0o644)
 
 
-def _make_folders(folder: Path, uid: int | None) -> None:
+def make_folders(folder: Path, uid: int | None) -> None:
     """The attempt's own folders, in which it writes."""
     for name in ("home", "serve"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)

@@ -22,7 +22,7 @@ from clusters.backends.local.gpus import SHARED_DEVICES, Gpu
 from clusters.backends.local.images import Image
 from clusters.backends.local.probe import Capability
 from clusters.backends.local.settings import LocalSettings
-from clusters.backends.local.shown import Mount, Place
+from clusters.backends.local.shown import Mount, Paths, Place
 from clusters.backends.local.tools import Tools
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -93,30 +93,40 @@ def _container(
     }
 
 
-def _sandbox(spec: LaunchSpec, place: Place, ground: Ground, bwrap: Path) -> dict[str, Any]:
-    """argv and bwrap's options."""
-    environment = ground.environment
-    program = seccomp.program()
-    paths = shown.inside(place)
+def sandbox_env(
+    spec: LaunchSpec, place: Place, environment: Environment, paths: Paths
+) -> dict[str, str]:
+    """The environment variables in a sandbox."""
     base = _base(environment.prefix, paths.sdk)
-    fixed = [Mount(host, str(target)) for host, target in environment.binds]
-    view = sandbox.View(
-        bwrap=bwrap,
-        mounts=[*fixed, *shown.mounts(place, ground.extra)],
-        inside=place.folder / "inside",
-        start=paths.start,
-        devices=device_nodes(ground.chosen),
-        network=spec.network,
-        env=environ.variables(spec, base=base, paths=paths, token=place.token),
-        memory_bytes=spec.limits.memory_bytes,
-        disable_userns=ground.capability.disable_userns,
-        seccomp=bool(program),
-        staged=os.geteuid() == 0,
+    return environ.variables(spec, base=base, paths=paths, token=place.token)
+
+
+def _sandbox(spec: LaunchSpec, place: Place, ground: Ground, bwrap: Path) -> dict[str, Any]:
+    paths = shown.inside(place)
+    fixed = [Mount(host, str(target)) for host, target in ground.environment.binds]
+    return in_sandbox(
+        sandbox.View(
+            bwrap=bwrap,
+            mounts=[*fixed, *shown.mounts(place, ground.extra)],
+            inside=place.folder / "inside",
+            start=paths.start,
+            devices=device_nodes(ground.chosen),
+            network=spec.network,
+            env=sandbox_env(spec, place, ground.environment, paths),
+            memory_bytes=spec.limits.memory_bytes,
+            disable_userns=ground.capability.disable_userns,
+            seccomp=bool(seccomp.program()),
+            staged=os.geteuid() == 0,
+        )
     )
+
+
+def in_sandbox(view: sandbox.View) -> dict[str, Any]:
+    """argv and bwrap's options."""
     return {
         "runtime": "bubblewrap",
         "sandboxed": True,
-        "seccomp": program.hex(),
+        "seccomp": seccomp.program().hex(),
         "stage": sandbox.stage(view),
         "start": "home",
         "argv": sandbox.argv(view),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from clusters.backends.local.confine import ARGS_FD, SECCOMP_FD, START_FD, STATUS_FD
 from clusters.backends.local.shown import HOME, INSIDE, Mount
-from clusters.backends.local.tools import Tools, door_script
 
 STAGE_POINTS = ("/mnt", "/media", "/srv", "/opt")
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -25,7 +24,8 @@ SYNTHESIZED = ("passwd", "group", "hosts", "hostname")
 class View:
     """What one sandbox is made of. `start` is the folder it begins in.
 
-    `inside` is the attempt's folder of that name; it is among `mounts`, too.
+    `inside` is the attempt's folder of that name; it is among `mounts`, too. `folders` are empty
+    ones, for what is mounted later.
     """
 
     bwrap: Path
@@ -39,6 +39,7 @@ class View:
     disable_userns: bool
     seccomp: bool
     staged: bool
+    folders: Sequence[str] = ()
 
 
 def stage(view: View) -> dict[str, object] | None:
@@ -70,8 +71,8 @@ def options(view: View) -> list[str]:
     out += ["--proc", "/proc", "--dev", "/dev"]
     for device in view.devices:
         out += ["--dev-bind-try", str(device), f"/dev/{device.name}"]
-    out += ["--size", str(shm_bytes(view.memory_bytes)), "--tmpfs", "/dev/shm"]  # noqa: S108
-    out += ["--size", str(tmp_bytes(view.memory_bytes)), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
+    for folder, size in tmpfs_bytes(view.memory_bytes).items():
+        out += ["--size", str(size), "--perms", "1777", "--tmpfs", folder]
     out += ["--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run"]  # noqa: S108
     point = _stage_point() if view.staged else ""
     for index, mount in enumerate(view.mounts):
@@ -82,17 +83,14 @@ def options(view: View) -> list[str]:
                 out += ["--ro-bind", f"{source}/{name}", f"/etc/{name}"]
     if view.network:
         out += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
+    for path in view.folders:
+        out += ["--dir", path]
     return [*out, "--chdir", view.start, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
-def shm_bytes(memory_bytes: int) -> int:
-    """Size of /dev/shm, which counts as memory."""
-    return memory_bytes // 2
-
-
-def tmp_bytes(memory_bytes: int) -> int:
-    """Size of /tmp, which counts as memory."""
-    return memory_bytes // 4
+def tmpfs_bytes(memory_bytes: int) -> dict[str, int]:
+    """Sizes of the folders that lie in memory, and count as such."""
+    return {"/dev/shm": memory_bytes // 2, "/tmp": memory_bytes // 4}  # noqa: S108
 
 
 def _namespaces(view: View) -> list[str]:
@@ -130,13 +128,11 @@ def _system() -> list[str]:
     return [*out, "--ro-bind-try", cpus, cpus]
 
 
-def start_script(
-    *, ulimits: Sequence[str], inside: str = INSIDE, tools: Tools | None = None
-) -> str:
+def start_script(*, ulimits: Sequence[str] = (), inside: str = INSIDE, door: str = "") -> str:
     """The first process inside: it reports that it began, then runs the command and waits.
 
     It is pid 1 of the sandbox, so no signal from inside ends it before the command, and its end
-    takes along what waits at the door.
+    takes along what waits at the door (tools.door_script).
     """
     run = f"/bin/bash {inside}/command"
     if ulimits:
@@ -144,7 +140,7 @@ def start_script(
         limits = "; ".join(f"ulimit {limit}" for limit in ulimits)
         run = f"/bin/bash -c {shlex.quote(f'{limits}; exec {run}')}"
     begin = f"echo >&{START_FD}\nexec {START_FD}>&-\n"
-    return f"{begin}{door_script(tools)}{run}\nexit $?\n"
+    return f"{begin}{door}{run}\nexit $?\n"
 
 
 def identity_files(uid: int) -> dict[str, str]:

@@ -44,11 +44,12 @@ class Mount:
 class Place:
     """Where the attempt's own things lie on this machine, and who it runs as.
 
-    `uid` None: as the portal. `token` is what its servers demand. `volume` None: it has none.
+    `uid` None: as the portal. `token` is what its servers demand. None of the folders: it has
+    none, or not yet.
     """
 
     folder: Path
-    checkpoints: Path
+    checkpoints: Path | None
     uid: int | None
     tag: str
     token: str = ""
@@ -80,7 +81,7 @@ def outside(place: Place) -> Paths:
     """Paths where nothing is hidden."""
     return Paths(
         home=str(place.folder / "home"),
-        checkpoints=str(place.checkpoints),
+        checkpoints=str(place.checkpoints or ""),
         serve=str(place.folder / "serve"),
         workspace=str(place.volume or ""),
         sdk=str(SDK_HERE.parent),
@@ -93,11 +94,11 @@ def mounts(place: Place, extra: Sequence[Mount]) -> list[Mount]:
         Mount(SDK_HERE, f"{SDK}/fastgpu"),
         Mount(place.folder / "inside", INSIDE),
         Mount(place.folder / "home", HOME, is_writable=True),
-        Mount(place.checkpoints, CHECKPOINTS, is_writable=True),
         Mount(place.folder / "serve", SERVE, is_writable=True),
     ]
-    if place.volume:
-        own.append(Mount(place.volume, WORKSPACE, is_writable=True))
+    for folder, target in ((place.checkpoints, CHECKPOINTS), (place.volume, WORKSPACE)):
+        if folder:
+            own.append(Mount(folder, target, is_writable=True))
     return [*own, *extra]
 
 

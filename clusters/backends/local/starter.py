@@ -67,6 +67,7 @@ def start_supervisor(folder: Path) -> None:
 
 
 def tail(path: Path) -> str:
+    """The last words in a file; "" when there is none."""
     try:
         return path.read_bytes()[-500:].decode(errors="replace").strip()
     except FileNotFoundError:

@@ -43,7 +43,9 @@ class Supervisor:
         self.handlers: dict[int, Callable[[], None]] = {}
         self.poller = select.poll()
         self.state: dict[str, Any] = {"supervisor": watch.identity(os.getpid())}
-        self.log = JobLog(plan["log_bytes"])
+        self.log = self.open_log()
+        self.standby_fd: int | None = None
+        """The sandbox's end of a socket, for what stands by."""
         self.child = 0
         self.exit_status: int | None = None
         self.inner: Inner | None = None
@@ -54,6 +56,10 @@ class Supervisor:
         self.kill_at = 0.0
         self.next_beat = 0.0
         self.next_disk = time.monotonic() + DISK_CHECK_SECONDS
+
+    def open_log(self) -> JobLog:
+        """Where its output goes."""
+        return JobLog(self.plan["log_bytes"])
 
     def run(self) -> None:
         """Run the attempt to its end and write that end. Returns when all of it is dead."""
@@ -76,7 +82,7 @@ class Supervisor:
         fcntl.fcntl(output[0], F_SETPIPE_SZ, 1 << 20)
         self.child = os.fork()
         if not self.child:
-            confine.become_sandbox(self.plan, output[1], start[1], status[1])
+            confine.become_sandbox(self.plan, output[1], start[1], status[1], self.standby_fd)
         for pipe, handler in (
             (output, self.on_output),
             (start, self.on_start),
@@ -344,5 +350,9 @@ def run_here(notify_fd: int | None) -> None:
         from clusters.backends.local.container import ContainerSupervisor
 
         ContainerSupervisor(plan, notify_fd).run()
+    elif "standby" in plan:
+        from clusters.backends.local import standing
+
+        standing.run_here(plan, notify_fd)
     else:
         Supervisor(plan, notify_fd).run()

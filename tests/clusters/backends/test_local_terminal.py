@@ -297,7 +297,8 @@ class TestItsEnd:
 @pytest.mark.usefixtures("tooled")
 def test_what_killed_the_door_has_none(backend: LocalBackend) -> None:
     # What waits there was started just before the command.
-    name = started(backend, "kill -9 $(($$ - 1)); echo ready; sleep 60")
+    kill = "door=$(($$ - 1)); kill -9 $door; while kill -0 $door; do sleep 0.02; done 2> /dev/null"
+    name = started(backend, f"{kill}; echo ready; sleep 60")
     with pytest.raises(BackendError, match="killed it"):
         backend.open_terminal(name)
 

@@ -38,24 +38,19 @@ def main() -> int:
         signal.signal(number, signal.SIG_DFL)
     sys.path[:0] = [str(options.packages), str(Path(__file__).resolve().parents[2])]
     from fastgpu.lab import shells
+    from fastgpu.lab.handover import read_environment
 
+    env = dict(os.environ)
+    if (options.inside / "environ").exists():
+        # It was claimed after its start; what started us knows nothing of that.
+        env = read_environment(options.inside / "environ")
     shells.serve(
         socket=options.serve / "terminal.sock",
         token=(options.inside / "token").read_text(encoding="ascii"),
-        env=environment(options.inside / "environ"),
+        env=env,
         linger_seconds=options.linger,
     )
     return 0
-
-
-def environment(handed_over: Path) -> dict[str, str]:
-    """The variables of the attempt: our own, or those it was given after its start."""
-    try:
-        words = handed_over.read_bytes().split(b"\0")
-    except FileNotFoundError:
-        return dict(os.environ)
-    pairs = (os.fsdecode(word).partition("=") for word in words if word)
-    return {key: value for key, _, value in pairs}
 
 
 if __name__ == "__main__":
