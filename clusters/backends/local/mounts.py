@@ -168,17 +168,18 @@ def inside(namespace: int, work: Callable[[], None]) -> None:
         raise OSError(words.decode(errors="replace") or f"status {status}")
 
 
-def main(folder: str) -> int:
-    """Whether files in `folder` can be shown as another uid's: 0, or the reason on stdout."""
-    try:
-        os.close(mapped_tree(folder, owner=1, seen_as=2))
-    except OSError as error:
-        os.write(1, str(error).encode())
-        return 1
+def main(folders: list[str]) -> int:
+    """Whether files in these can be shown as another uid's: 0, or 1 and the reason on stdout."""
+    for folder in folders:
+        try:
+            os.close(mapped_tree(folder, owner=1, seen_as=2))
+        except OSError as error:
+            os.write(1, f"{folder}: {error.strerror or error}".encode())
+            return 1
     return 0
 
 
 if __name__ == "__main__":
     import sys
 
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

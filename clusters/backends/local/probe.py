@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clusters.backends.base import Health
-from clusters.backends.local import mounts
+from clusters.backends.local import checkpoints, mounts, volumes
 from clusters.backends.local.settings import LocalSettings
 
 CACHE_SECONDS = 60.0
@@ -106,20 +106,18 @@ def _standby_problem(settings: LocalSettings) -> str:
     if os.geteuid() != 0:
         return "No server is started ahead: the portal is not root."
     settings.root.mkdir(parents=True, exist_ok=True)
+    # Each may be a file system of its own.
+    places = [settings.root / name for name in ("", volumes.FOLDER, checkpoints.FOLDER)]
+    words = [sys.executable, "-I", "-S", mounts.__file__, *map(str, filter(Path.exists, places))]
     # In a process of its own: it forks, which a process with threads should not.
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", mounts.__file__, str(settings.root)],
-            check=False,
-            capture_output=True,
-            timeout=PROBE_SECONDS,
-        )
+        done = subprocess.run(words, check=False, capture_output=True, timeout=PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"No server is started ahead: {error}"
     if done.returncode == 0:
         return ""
-    words = done.stdout.decode(errors="replace") or f"status {done.returncode}"
-    return f"No server is started ahead: {settings.root} cannot be mounted idmapped ({words})."
+    said = done.stdout.decode(errors="replace") or f"status {done.returncode}"
+    return f"No server is started ahead: files here cannot be mounted idmapped ({said})."
 
 
 def _try(settings: LocalSettings, bwrap: str, *extra: str) -> str:
