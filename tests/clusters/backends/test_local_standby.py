@@ -344,6 +344,31 @@ class TestFit:
         assert log_of(backend, spec.external_name) == b"ran\n"
 
 
+class TestWhereItCannotBe:
+    """A file system that cannot show files as another uid's."""
+
+    @pytest.fixture
+    def volumes(self, root: Path) -> Iterator[Path]:
+        """Volumes on a file system without idmapped mounts."""
+        folder = root / "local" / "volumes"
+        folder.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "ramfs", "none", folder], check=True)
+        yield folder
+        subprocess.run(["umount", folder], check=True)
+
+    def test_nothing_stands_by_and_all_starts_cold(self, volumes: Path, root: Path) -> None:
+        backend = LocalBackend(settings_of(root))
+        backend.make_volume("data", team_number=7)
+        health = backend.health({})
+        assert health.may_start
+        assert "cannot be mounted idmapped" in health.detail
+        (state,) = backend.keep_standbys([wish()])
+        assert (state.ready, state.starting) == (0, 0)
+        spec = replace(serving(make_spec("echo ran > file")), volume="data")
+        assert run(backend, spec).reason is EndReason.COMPLETED
+        assert (volumes / "data" / "file").read_text() == "ran\n"
+
+
 class TestKeeping:
     """How many there are, and that they are still good."""
 
