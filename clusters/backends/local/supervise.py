@@ -8,17 +8,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import select
 import signal
 import time
 
-from clusters.backends.local import confine, freezer, watch
+from clusters.backends.local import confine, freezer, verdict, watch
 from clusters.backends.local.inner import Inner
 from clusters.backends.local.joblog import JobLog
+from clusters.backends.local.loop import Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 HEARTBEAT_SECONDS = 5.0
@@ -26,10 +25,9 @@ DISK_CHECK_SECONDS = 1.0
 ENDING_CHECK_SECONDS = 0.05
 CHUNK_BYTES = 1 << 18
 F_SETPIPE_SZ = 1031
-DISK_FULL = "used its whole disk space of {} bytes"
 
 
-class Supervisor:
+class Supervisor(Loop):
     """One attempt from its start to its end; all paths are relative to the attempt folder.
 
     The time limit is wall-clock time since the command began, and time on hold counts too: the
@@ -37,11 +35,10 @@ class Supervisor:
     """
 
     def __init__(self, plan: dict[str, Any], notify_fd: int | None) -> None:
+        super().__init__()
         self.plan = plan
         self.cgroups: dict[str, str] = plan["cgroups"]
         self.notify_fd = notify_fd
-        self.handlers: dict[int, Callable[[], None]] = {}
-        self.poller = select.poll()
         self.state: dict[str, Any] = {"supervisor": watch.identity(os.getpid())}
         self.log = self.open_log()
         self.standby_fd: int | None = None
@@ -69,9 +66,7 @@ class Supervisor:
         if not self.reason:
             self.launch()
             while self.child and self.exit_status is None:
-                for fd, _ in self.poller.poll(self.wait_ms()):
-                    if fd in self.handlers:
-                        self.handlers[fd]()
+                self.handle(self.wait_ms())
                 self.tick(time.monotonic())
             self.drain()
         self.finish()
@@ -95,14 +90,6 @@ class Supervisor:
         self.listen(os.pidfd_open(self.child), self.on_exit)
         if not self.plan["sandboxed"]:
             self.set_inner(self.child)
-
-    def listen(self, fd: int, handler: Callable[[], None]) -> None:
-        self.handlers[fd] = handler
-        self.poller.register(fd, select.POLLIN)
-
-    def ignore(self, fd: int) -> None:
-        if self.handlers.pop(fd, None):
-            self.poller.unregister(fd)
 
     def watch_control(self) -> None:
         """Listen for requests: the files `stop` and `pause` say what, the FIFO only wakes us."""
@@ -144,16 +131,6 @@ class Supervisor:
         data = self.read(self.output_fd, CHUNK_BYTES)
         if data:
             self.log.append(data)
-
-    def read(self, fd: int, size: int) -> bytes | None:
-        """What is in the pipe now; None when nothing is; b"" (and no more polling) at its end."""
-        try:
-            data = os.read(fd, size)
-        except BlockingIOError:
-            return None
-        if not data:
-            self.ignore(fd)
-        return data
 
     def on_start(self) -> None:
         if not self.read(self.start_fd, 1) or "started_at" in self.state:
@@ -242,7 +219,7 @@ class Supervisor:
             return
         held = watch.unlinked_bytes(self.inner.pid, "home") if self.inner else 0
         if held + self.usage_bytes() >= self.plan["disk_bytes"]:
-            self.end("disk_full", DISK_FULL.format(self.plan["disk_bytes"]), 0)
+            self.end("disk_full", verdict.DISK_FULL.format(self.plan["disk_bytes"]), 0)
 
     def usage_bytes(self) -> int:
         """Disk space taken, but for the volume, counted until it reaches the limit."""
@@ -287,14 +264,8 @@ class Supervisor:
 
     def finish(self) -> None:
         """Name the reason, write the end and leave nothing behind but the folder."""
-        status = self.exit_status
-        if status is not None:
-            code = os.waitstatus_to_exitcode(status)
-            code = 128 - code if code < 0 else code
-            self.state["exit_code"] = code
-            self.state["signal"] = code - 128 if 128 < code <= 128 + 64 else None
-            if not self.reason:
-                self.reason, self.detail = self.judge(code)
+        if self.exit_status is not None:
+            verdict.judge(self, self.exit_status)
         ended = max(time.time(), self.state.get("started_at", 0.0))
         self.state.update(ended_at=ended, reason=self.reason, detail=self.detail, paused=False)
         os.unlink("placement.json")
@@ -305,22 +276,6 @@ class Supervisor:
     def tidy(self) -> None:
         """Remove what the kernel still has of the attempt."""
         watch.remove_cgroups(self.cgroups)
-
-    def judge(self, code: int) -> tuple[str, str]:
-        """Reason and detail of an end that was not ours, by exit code and counters."""
-        if "started_at" not in self.state:
-            self.state["exit_code"] = self.state["signal"] = None
-            tail = self.log.tail(500)
-            return "start_failed", tail or f"the sandbox ended at once with status {code}"
-        if code == 0:
-            return "completed", self.log.problem
-        if self.oom_kills():
-            limit = self.plan["memory_bytes"]
-            return "out_of_memory", f"used its whole memory of {limit} bytes"
-        if self.usage_bytes() >= self.plan["disk_bytes"]:
-            return "disk_full", DISK_FULL.format(self.plan["disk_bytes"])
-        number = self.state["signal"]
-        return "user_error", f"killed by signal {number}" if number else f"exit code {code}"
 
     def oom_kills(self) -> int:
         """How often the kernel killed here for want of memory."""
