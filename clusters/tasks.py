@@ -9,8 +9,10 @@ from celery import shared_task
 
 from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
+from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import owners
+from clusters.control import idle, owners, sides
+from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
 from clusters.control.placement import place
@@ -25,11 +27,12 @@ SWEEP_EXPIRES_SECONDS = 2
 
 @shared_task(name="clusters.tasks.drive_pool")
 def drive_pool(pool_id: int) -> None:
-    """Place, submit and stop what waits in one pool."""
+    """Place, submit, serve and stop what waits in one pool."""
     begun("clusters.tasks.drive_pool", pool_id)
     place(pool_id)
     with owners.turn() as owner:
         submit_placed(pool_id, owner=owner)
+    follow_servers(pool_id)
     pass_on_stops(pool_id)
 
 
@@ -80,3 +83,31 @@ def enforce_funds() -> None:
 def report_use() -> int:
     """Tell billing how busy GPUs were."""
     return use.report_use()
+
+
+@shared_task(name="clusters.tasks.watch_notebooks")
+def watch_notebooks() -> None:
+    """Look at what notebooks do, announce what will stop, and stop what is due."""
+    idle.look_at_notebooks()
+    idle.announce()
+    idle.stop_due()
+
+
+@shared_task(name="clusters.tasks.forget")
+def forget() -> None:
+    """Delete what nobody asks for any more."""
+    idle.forget_old_looks()
+    forget_old()
+
+
+@shared_task(name="clusters.tasks.drive_sides")
+def drive_sides() -> None:
+    """Start and end the servers beside the work."""
+    begun("clusters.tasks.drive_sides")
+    sides.drive_sides()
+
+
+@shared_task(name="clusters.tasks.end_unused_sides")
+def end_unused_sides() -> int:
+    """End those nobody looks at."""
+    return sides.end_unused()

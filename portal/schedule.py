@@ -21,6 +21,18 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "sweep": {"task": "clusters.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
     "refresh": {"task": "clusters.tasks.refresh", "schedule": 30.0, "options": {"expires": 30}},
+    "notebooks": {
+        "task": "clusters.tasks.watch_notebooks",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "sides": {"task": "clusters.tasks.drive_sides", "schedule": 5.0, "options": {"expires": 5}},
+    "unused-sides": {
+        "task": "clusters.tasks.end_unused_sides",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "forget": {"task": "clusters.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     "use": {
         "task": "clusters.tasks.report_use",
         "schedule": 300.0,

@@ -25,6 +25,7 @@ _servers: list[EmbeddedPostgres | DebianPostgres | EmbeddedValkey] = []
 def _choose() -> None:
     os.environ["VAR_DIR"] = str(_FOLDER / "var")
     os.environ.setdefault("FASTGPU_AGENT_TOKEN", "agent-token-of-the-tests")
+    os.environ.setdefault("FASTGPU_PROXY_TOKEN", "proxy-token-of-the-tests")
     os.environ.setdefault("STRIPE_SECRET_KEY", "sk_test_of_the_tests")
     os.environ.setdefault("STRIPE_WEBHOOK_SECRET", "whsec_of_the_tests")
     os.environ.setdefault("STRIPE_API_BASE", "http://127.0.0.1:1")

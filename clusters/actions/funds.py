@@ -18,7 +18,7 @@ from billing.models import BillingAccount, UsageInterval
 from billing.queries.budgets import BudgetUse, covers, reached_caps
 from billing.queries.funds import Funds, funds_of
 from billing.queries.storage import kept_storage
-from clusters.actions.jobs import request_stop
+from clusters.actions.stopping import request_stop
 from clusters.choices import Reason, WorkloadStatus
 from clusters.models import Workload
 from portal.lib import clock

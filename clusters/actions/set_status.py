@@ -69,7 +69,7 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
         if job.status in _sources(job, WorkloadStatus.RUNNING)
     ]
     for job, attempt in moved:
-        job.status, job.reason, job.detail = WorkloadStatus.RUNNING, Reason.RUNNING, ""
+        job.status, job.reason, job.detail = WorkloadStatus.RUNNING, _at_start(job), ""
         job.started_at = job.started_at or attempt.started_at
     update_rows([job for job, _ in moved], ["status", "reason", "detail", "started_at", "price"])
     events = WorkloadEvent.objects.bulk_create(
@@ -77,7 +77,7 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
             workload=job,
             attempt_number=attempt.number,
             status=WorkloadStatus.RUNNING,
-            reason=Reason.RUNNING,
+            reason=job.reason,
             actor="FastGPU",
         )
         for job, attempt in moved
@@ -86,21 +86,57 @@ def start_workloads(started: Sequence[tuple[Workload, Attempt]]) -> None:
         _tell(event)
 
 
+def _at_start(workload: Workload) -> Reason:
+    """What is a server only begins to be of use when it answers."""
+    is_server = workload.kind == WorkloadKind.NOTEBOOK
+    return Reason.SERVER_STARTING if is_server else Reason.RUNNING
+
+
+def mark_serving(workload: Workload, *, attempt_number: int) -> bool:
+    """Note on the timeline that the server of a running workload answers; once."""
+    changed = Workload.objects.filter(
+        pk=workload.pk, status=WorkloadStatus.RUNNING, reason=Reason.SERVER_STARTING
+    ).update(reason=Reason.RUNNING)
+    if changed:
+        workload.reason = Reason.RUNNING
+        event = WorkloadEvent.objects.create(
+            workload=workload,
+            attempt_number=attempt_number,
+            status=WorkloadStatus.RUNNING,
+            reason=Reason.RUNNING,
+            actor="FastGPU",
+        )
+        _tell(event)
+    return bool(changed)
+
+
 def _sources(workload: Workload, status: WorkloadStatus) -> list[WorkloadStatus]:
     """From where a workload of its kind may come to `status`."""
     return TRANSITIONS[WorkloadKind(workload.kind)].sources_of(status)
 
 
+def told(event: WorkloadEvent) -> dict[str, Any]:
+    """A step as sockets are told of it; `event` is its number, by which to ask for what follows."""
+    return {
+        "status": event.status,
+        "reason": event.reason,
+        "at": event.at.isoformat(),
+        "event": event.pk,
+        "attempt": event.attempt_number,
+        "message": event.message,
+    }
+
+
 def _tell(event: WorkloadEvent) -> None:
+    publish_on_commit(group_of(event.workload_id), "status", told(event))
+
+
+def tell_again(workload_id: int, status: str, reason: str) -> None:
+    """Let pages look again at what is no step of the timeline: its number is 0."""
     publish_on_commit(
-        group_of(event.workload_id),
+        group_of(workload_id),
         "status",
-        {
-            "status": event.status,
-            "reason": event.reason,
-            "at": event.at.isoformat(),
-            "event": event.pk,
-        },
+        {"status": status, "reason": reason, "at": clock.now().isoformat(), "event": 0},
     )
 
 
@@ -111,18 +147,8 @@ def set_wait(workload_id: int, reason: Reason, detail: str) -> None:
         .exclude(reason=reason, detail=detail)
         .update(reason=reason, detail=detail)
     )
-    if not changed:
-        return
-    publish_on_commit(
-        group_of(workload_id),
-        "status",
-        {
-            "status": WorkloadStatus.QUEUED,
-            "reason": reason,
-            "at": clock.now().isoformat(),
-            "event": 0,
-        },
-    )
+    if changed:
+        tell_again(workload_id, WorkloadStatus.QUEUED, reason)
 
 
 def move_attempt(

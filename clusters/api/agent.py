@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import secrets
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from clusters.api.machines import AgentAuthentication
 from clusters.telemetry.ingest import Reading, take
 from portal.lib import clock
 from portal.lib.errors import InvalidInput
@@ -27,29 +24,6 @@ MAX_GPUS = 64
 MAX_NAMES = 16
 MAX_AGE = timedelta(minutes=15)
 MAX_AHEAD = timedelta(seconds=5)
-
-
-class Agent:
-    """Who calls when the agents' token came with the request: no person and no team."""
-
-    is_authenticated = True
-
-
-class AgentAuthentication(BaseAuthentication):
-    """`Authorization: Bearer TOKEN` with the one token of this installation's agents."""
-
-    def authenticate(self, request: Request) -> tuple[Agent, None]:
-        """Raises AuthenticationFailed for any other token, and for all while none is set."""
-        words = get_authorization_header(request).split()
-        given = words[1] if len(words) == 2 and words[0].lower() == b"bearer" else b""
-        expected = settings.AGENT_TOKEN.encode()
-        if not expected or not secrets.compare_digest(given, expected):
-            raise AuthenticationFailed("This is not the token of this portal's agents.")
-        return Agent(), None
-
-    def authenticate_header(self, request: Request) -> str:
-        """Makes DRF answer 401, not 403."""
-        return "Bearer"
 
 
 class SampleParser(JsonParser):

@@ -11,7 +11,8 @@ from django.db import transaction
 
 from billing.actions.holds import release_hold
 from billing.actions.metering import close_interval
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.apps import close_routes
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.actions.locks import lock_workloads
 from clusters.actions.set_status import (
     move_attempt,
@@ -222,6 +223,7 @@ def _end(
     GpuAllotment.objects.filter(attempt=attempt, released_at__isnull=True).update(
         released_at=clock.now()
     )
+    close_routes(attempt)
     close_interval(
         RESOURCE_KIND,
         job.pk,
@@ -253,7 +255,7 @@ def _as_asked(attempt: Attempt, job: Workload, reason: Reason) -> Reason:
     """A stop that was asked for is the reason, in the words of who asked."""
     was_told = job.stop_requested_at is not None
     if reason == Reason.STOPPED and was_told:
-        if attempt.number == 1 and attempt.started_at is None:
+        if attempt.number == job.first_attempt and attempt.started_at is None:
             return Reason.CANCELLED_IN_QUEUE
         return Reason(job.stop_reason or Reason.STOPPED)
     return reason

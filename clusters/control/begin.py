@@ -10,7 +10,7 @@ from typing import Any
 from billing.actions.metering import Resource, Start, open_intervals
 from billing.models import BillingAccount
 from billing.queries.prices import prices_at
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.actions.set_status import start_attempts, start_workloads
 from clusters.backends.base import EndReason, Observation
 from clusters.choices import ATTEMPT_TRANSITIONS, AttemptState

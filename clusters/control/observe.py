@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from billing.actions.metering import prove
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
 from clusters.backends.registry import backend
 from clusters.choices import REASON_OF_WAIT, AttemptState, Reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from clusters.actions.jobs import add_attempt
+from clusters.actions.launching import add_attempt
 from clusters.actions.set_status import move_workload
 from clusters.choices import ENDINGS, Reason, Retry, WorkloadStatus
 from clusters.models import Attempt, Workload
@@ -27,10 +27,12 @@ def queue_again(attempt: Attempt, job: Workload, reason: Reason) -> bool:
 
     `attempt` has just ended for `reason`; the caller holds the workload's row.
     """
-    is_out = _class(reason) == Retry.NEVER or attempt.number >= MOST_ATTEMPTS
+    is_out = (
+        _class(reason) == Retry.NEVER or attempt.number - job.first_attempt >= MOST_ATTEMPTS - 1
+    )
     if is_out or job.stop_requested_at is not None:
         return False
-    ended = Attempt.objects.filter(workload=job).order_by("number")
+    ended = Attempt.objects.filter(workload=job, number__gte=job.first_attempt).order_by("number")
     earlier = list(ended.only("number", "reason", "started_at", "ended_at"))
     same = [one for one in earlier if one.reason and _class(Reason(one.reason)) == _class(reason)]
     if not _is_allowed(job, reason, len(same)) or _time_left(job, earlier) < LEAST_LEFT:

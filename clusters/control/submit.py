@@ -14,10 +14,12 @@ from clusters.backends.base import (
     LaunchRefused,
     LaunchSpec,
     Limits,
+    Phase,
 )
 from clusters.backends.registry import backend
-from clusters.choices import REASON_OF_END, AttemptState, Reason
+from clusters.choices import REASON_OF_END, AttemptState, Reason, WorkloadKind
 from clusters.control.apply import apply_observation, end_unplaceable
+from clusters.control.apps import open_lab
 from clusters.control.engines import is_answering
 from clusters.models import Attempt, GpuAllotment, Pool
 from portal.lib import clock, leases
@@ -38,7 +40,7 @@ def submit_placed(pool_id: int, *, owner: str) -> int:
     waiting = Attempt.objects.filter(state=AttemptState.PLACED, pool=pool_id).order_by("pk")
     if not waiting.exists() or not is_answering(pool_id):
         return handled
-    rows = waiting.select_related("workload__pool")
+    rows = waiting.select_related("workload__pool", "workload__volume")
     while claimed := leases.claim(rows, owner=owner, seconds=LEASE_SECONDS, limit=CLAIM)[1]:
         for index, attempt in enumerate(claimed):
             if not _submit(attempt):
@@ -73,6 +75,8 @@ def _submit(attempt: Attempt) -> bool:
         return False
     else:
         apply_observation(attempt, seen)
+        if seen.phase == Phase.RUNNING:
+            open_lab(attempt)
     return True
 
 
@@ -118,6 +122,8 @@ def spec_of(attempt: Attempt) -> LaunchSpec:
         previous_name=_previous_name(attempt),
         env=job.env,
         options=pool.options,
+        volume=job.volume.public_id if job.volume else "",
+        serves=job.kind == WorkloadKind.NOTEBOOK,
     )
 
 
@@ -131,9 +137,12 @@ def _allotted(attempt: Attempt, pool: Pool) -> tuple[str, ...]:
 def time_left(attempt: Attempt) -> int:
     """Seconds of the run's time limit that its earlier attempts have left, 1 at least."""
     limit = attempt.workload.time_limit_seconds
-    if attempt.number == 1:
+    first = attempt.workload.first_attempt
+    if attempt.number == first:
         return limit
-    earlier = Attempt.objects.filter(workload=attempt.workload_id, number__lt=attempt.number)
+    earlier = Attempt.objects.filter(
+        workload=attempt.workload_id, number__gte=first, number__lt=attempt.number
+    )
     used = earlier.filter(started_at__isnull=False).aggregate(
         total=Sum(F("ended_at") - F("started_at"))
     )["total"]
@@ -141,7 +150,7 @@ def time_left(attempt: Attempt) -> int:
 
 
 def _previous_name(attempt: Attempt) -> str:
-    if attempt.number == 1:
+    if attempt.number == attempt.workload.first_attempt:
         return ""
     earlier = Attempt.objects.filter(workload=attempt.workload_id, number=attempt.number - 1)
     return earlier.values_list("external_name", flat=True).first() or ""

@@ -66,7 +66,7 @@ class IdleCheck(models.Model):
     """One look at what a notebook does, and what it was judged by. None is unknown.
 
     `kernels_busy` of `kernels` were executing; `connections` browsers were connected; GPU and CPU
-    are means in percent since the look before.
+    are means in percent since the look before; `cpu_seconds` is what the next look compares with.
     """
 
     workload = models.ForeignKey(
@@ -80,6 +80,7 @@ class IdleCheck(models.Model):
     connections = models.PositiveIntegerField(null=True)
     gpu_percent = models.FloatField(null=True)
     cpu_percent = models.FloatField(null=True)
+    cpu_seconds = models.FloatField(null=True)
     words = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:

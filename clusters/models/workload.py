@@ -19,7 +19,8 @@ def _job_id() -> str:
 class Workload(models.Model):
     """What a team asked to run. Only `clusters.actions.set_status` writes its status.
 
-    `price` is that of the start of its latest attempt; until there is one, that of the launch.
+    `price` is that of the start of its latest attempt; until there is one, that of the launch. What
+    is started again begins anew with `first_attempt`: its time limit, its retries.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=_job_id, editable=False)
@@ -45,6 +46,7 @@ class Workload(models.Model):
     command = models.TextField()
     env = models.JSONField(default=dict)
     time_limit_seconds = models.PositiveIntegerField()
+    first_attempt = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=10, choices=WorkloadStatus, default=WorkloadStatus.QUEUED)
     reason = models.CharField(max_length=24, choices=Reason, default=Reason.WAITING_FOR_GPUS)
     detail = models.CharField(max_length=500, blank=True, default="")

@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 
 from billing.models import Hold, UsageInterval
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.backends.registry import backend_names
 from clusters.choices import AT_REST, AttemptState
 from clusters.models import Attempt, Engine, Gpu, GpuAllotment, Pool, Workload

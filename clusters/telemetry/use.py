@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db import connection
 
 from billing.actions.measures import Measure, note_use
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from portal.lib import clock
 
 # A sample that comes later than this after its hour is in the chart and not in the sum.

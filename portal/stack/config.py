@@ -101,6 +101,7 @@ def _environment(config: Config, keys: dict[str, str]) -> dict[str, str]:
     ours = {
         "SECRET_KEY": keys["secret_key"],
         "FASTGPU_AGENT_TOKEN": keys["agent_token"],
+        "FASTGPU_PROXY_TOKEN": keys["proxy_token"],
         "DJANGO_SETTINGS_MODULE": "portal.settings",
     }
     if config.stripe_sandbox:

@@ -13,6 +13,7 @@ from portal.stack.layout import write_private
 _MAKERS: dict[str, Callable[[], str]] = {
     "secret_key": lambda: secrets.token_urlsafe(48),
     "agent_token": lambda: f"fga_{secrets.token_urlsafe(32)}",
+    "proxy_token": lambda: f"fgp_{secrets.token_urlsafe(32)}",
     "stripe_secret_key": lambda: f"sk_test_sandbox{secrets.token_hex(16)}",
     "stripe_webhook_secret": lambda: f"whsec_{secrets.token_hex(24)}",
 }

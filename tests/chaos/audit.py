@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from billing.models import Hold, UsageCredit, UsageInterval
-from clusters.actions.jobs import RESOURCE_KIND
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.choices import AT_REST, ENDINGS, AttemptState, Reason
 from clusters.models import Attempt, GpuAllotment, Workload, WorkloadEvent
 from tests.chaos.engine import Execution

@@ -56,7 +56,10 @@ class Podman:
         """Listen, and wait until it answers."""
         words = self.command("system", "service", "--time", "0", f"unix://{self.socket}")
         with (self.folder / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, env=self._env())
+            # conmon notes a kill for want of memory in the folder it was started in.
+            self.process = subprocess.Popen(
+                words, stdout=log, stderr=log, env=self._env(), cwd=self.folder
+            )
         wait_for(self._answers)
 
     def stop(self) -> None:

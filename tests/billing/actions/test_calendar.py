@@ -67,8 +67,8 @@ def test_every_microsecond_belongs_to_one_month(
     for before, after in pairwise(pieces):
         assert before.segment_end == after.segment_start
     for piece in pieces:
-        first, after = period_of(piece.segment_start)
-        assert (piece.period_start, piece.segment_end <= after) == (first, True)
+        first, next_month = period_of(piece.segment_start)
+        assert (piece.period_start, piece.segment_end <= next_month) == (first, True)
     assert sum(piece.amount_micros for piece in pieces) == 2 * HOURLY
     assert_books(account)
 

@@ -9,8 +9,9 @@ from billing.actions.metering import rate_open_intervals
 from billing.actions.prices import set_list_price
 from billing.models import UsageCredit, UsageInterval
 from billing.queries.usage import cost_of
-from clusters.actions.jobs import RESOURCE_KIND, launch
+from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.backends.base import EndReason
 from clusters.models import Attempt, Workload
 from clusters.tasks import drive_pool

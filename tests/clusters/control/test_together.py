@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from accounts.actor import Actor
 from billing.actions.metering import Resource, Start, open_intervals
 from billing.models import UsageInterval
-from clusters.actions.jobs import RESOURCE_KIND, launch
+from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.launching import RESOURCE_KIND
 from clusters.backends.base import EndReason
 from clusters.choices import WorkloadStatus
 from clusters.control.apply import TOGETHER

@@ -1,0 +1,28 @@
+"""The engine in memory with servers: every attempt that runs serves where the test says."""
+
+from __future__ import annotations
+
+from clusters.backends.base import Endpoint, Phase
+from clusters.backends.capabilities import Serving
+from tests.fakes.backend import FakeBackend
+
+
+class ServingBackend(FakeBackend, Serving):
+    """What runs serves at `everywhere`, unless `endpoints` says otherwise; None: not known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.everywhere: Endpoint | None = Endpoint(host="127.0.0.1", port=1, token="t")
+        self.endpoints: dict[str, Endpoint | None] = {}
+        self.terminals: list[str] = []
+
+    def endpoint(self, external_name: str, service: str) -> Endpoint | None:
+        self._answer()
+        seen = self.seen.get(external_name)
+        if seen is None or seen.phase != Phase.RUNNING:
+            return None
+        return self.endpoints.get(external_name, self.everywhere)
+
+    def open_terminal(self, external_name: str) -> None:
+        self._answer()
+        self.terminals.append(external_name)
