@@ -1,0 +1,15 @@
+"""What FastGPU adds to a JupyterLab server: output that survives the browser.
+
+The notebook is a document of the server (jupyter-collaboration). As long as the page that started a
+cell is there, it writes the outputs into that document, as it always does. When the page goes away,
+the recorder here takes over: it has listened to the kernel all along, makes the document equal to
+what it heard and goes on writing until the run ends. Whoever opens the notebook sees the document.
+"""
+
+from __future__ import annotations
+
+
+def _jupyter_server_extension_points() -> list[dict[str, object]]:
+    from fastgpu.lab.extension import LabExtension
+
+    return [{"module": "fastgpu.lab", "app": LabExtension}]
