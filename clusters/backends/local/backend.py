@@ -42,7 +42,6 @@ from clusters.backends.base import (
     BackendError,
     BackendUnavailable,
     Endpoint,
-    Folders,
     Handle,
     Health,
     LaunchRefused,
@@ -51,13 +50,16 @@ from clusters.backends.base import (
     NodeDescription,
     Observation,
     OutputFile,
-    Pause,
     Phase,
+    Survey,
+)
+from clusters.backends.capabilities import (
+    Folders,
+    Pause,
     Serving,
     Standby,
     StandbyState,
     StandbyWish,
-    Survey,
     Volumes,
 )
 from clusters.backends.local import (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clusters.backends.base import LaunchSpec, StandbyWish
+from clusters.backends.base import LaunchSpec
+from clusters.backends.capabilities import StandbyWish
 from clusters.backends.local import (
     cgroups,
     environments,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from clusters.backends.base import LaunchSpec, Limits, Observation, StandbyWish
+from clusters.backends.base import LaunchSpec, Limits, Observation
+from clusters.backends.capabilities import StandbyWish
 from clusters.backends.local.backend import LocalBackend
 from tests.contracts.backend import MIB, wait_for
 

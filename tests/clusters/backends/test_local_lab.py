@@ -15,7 +15,8 @@ import httpx
 import pytest
 import websockets.sync.client
 
-from clusters.backends.base import Endpoint, LaunchSpec, Limits, StandbyWish
+from clusters.backends.base import Endpoint, LaunchSpec, Limits
+from clusters.backends.capabilities import StandbyWish
 from clusters.backends.dial import dial
 from clusters.backends.local.backend import LocalBackend
 from clusters.backends.local.shown import SDK_HERE

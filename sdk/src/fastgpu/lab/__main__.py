@@ -1,7 +1,7 @@
 """`python -m fastgpu.lab`: JupyterLab, where FastGPU's variables say that it shall listen.
 
 It needs `jupyterlab` in the environment. With FASTGPU_STANDBY it is started ahead of being
-wanted, see handover.py.
+wanted, see handover.py. How it is configured: config.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import asyncio
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
+from fastgpu.lab import config, use
 from fastgpu.lab.handover import Handover
 from fastgpu.lab.place import Place
 
@@ -28,42 +30,27 @@ def main() -> int:
         sys.stderr.write(f"{error.args[0]} is not set: this is started by FastGPU.\n")
         return 1
     # Not in the home: what lies there is the user's, and listed as output.
-    os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="fastgpu-lab-")
+    scratch = Path(tempfile.mkdtemp(prefix="fastgpu-lab-"))
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(scratch / "runtime")
+    # A checker of internationalised addresses that takes half of the start to build its grammar.
+    # It is an optional part of `jsonschema`, and no schema of Jupyter's asks for it.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     try:
         from jupyterlab.labapp import LabApp
         from traitlets.config import Config
     except ImportError as error:
         sys.stderr.write(f"{error.name} is missing: this environment has no JupyterLab.\n")
         return 1
-    app = LabApp.initialize_server(argv=[], config=Config(settings(place)))
+    config.write_page(scratch)
+    settings = config.server_config(place, scratch, records=config.can_record())
+    app = LabApp.initialize_server(argv=[], config=Config(settings))
+    use.add_route(app.web_app)
     if place.port_file:
         app.io_loop.add_callback(lambda: place.tell_port(app.port))
     if "FASTGPU_STANDBY" in started_with:
         app.io_loop.add_callback(stand_by, app, Handover(started_with), place)
     app.start()
     return 0
-
-
-def settings(place: Place) -> dict[str, dict[str, Any]]:
-    """What follows from where it runs, as Jupyter's configuration.
-
-    What people shall find in it, and how its output is kept, belongs into a module of its own.
-    """
-    where: dict[str, Any] = {"ip": place.host, "port": 0}
-    if place.socket:
-        where = {"sock": place.socket, "sock_mode": "0600"}
-    return {
-        "ServerApp": {
-            **where,
-            "root_dir": place.root,
-            "open_browser": False,
-            # The proxy looks at names and origins; nobody else knows the token.
-            "allow_remote_access": True,
-            # The attempt's user is nobody, unless the operator runs all without a sandbox.
-            "allow_root": True,
-        },
-        "IdentityProvider": {"token": place.token},
-    }
 
 
 async def stand_by(app: Any, handover: Handover, place: Place) -> None:
