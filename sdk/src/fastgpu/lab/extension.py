@@ -36,6 +36,11 @@ class Recorders:
         for recorder in self._recorders.values():
             await recorder.write()
 
+    def close(self) -> None:
+        """Stop listening to all kernels."""
+        for recorder in self._recorders.values():
+            recorder.close()
+
     def drop_ended(self) -> None:
         """Stop listening to kernels that are no more."""
         for kernel_id in list(self._recorders):
@@ -70,6 +75,8 @@ class LabExtension(ExtensionApp):
         """Nothing that was printed so far is lost when the server is asked to end."""
         self._saver.cancel()
         await self._recorders.write()
+        # From here on documents are closed, by the extension whose they are.
+        self._recorders.close()
         await self._documents.save_all()
 
     async def _save_on(self) -> None:

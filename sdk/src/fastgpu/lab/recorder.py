@@ -52,7 +52,10 @@ class Recorder:
         kernel.add_restart_callback(self._died, "dead")
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and write no more."""
+        if self._writer is not None:
+            self._writer.cancel()
+        self._runs.clear()
         if not self._stream.closed():
             self._stream.close()
 
