@@ -174,6 +174,20 @@ class TestClaim:
         run(backend, cold)
         assert log_of(backend, cold.external_name) == b"41\n1\n"
 
+    def test_what_it_leaves_is_shown_to_another_of_the_team_as_its_own(
+        self, backend: LocalBackend, root: Path
+    ) -> None:
+        name = started(backend, root, "umask 077; mkdir logs; echo loss > logs/events", team=7)
+        ended(backend, name)
+        home = backend.folders_of(name)["home"]
+        board = replace(
+            make_spec("cat /logs/logs/events; stat -c %u /logs/logs; touch /logs/x || echo no"),
+            reads=(ReadFolder(str(home), "/logs"),),
+        )
+        run(backend, board)
+        read, owner, *_, last = log_of(backend, board.external_name).decode().splitlines()
+        assert (read, owner, last) == ("loss", str(UID_BASE + 7), "no")
+
     def test_without_a_volume_its_workspace_is_its_home(
         self, backend: LocalBackend, root: Path
     ) -> None:
