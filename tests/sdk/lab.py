@@ -34,7 +34,7 @@ class Lab:
 
     def write(self, name: str, *sources: str) -> None:
         """A notebook with cells that are called 0, 1, 2, ..."""
-        cells = [
+        cells: list[dict[str, object]] = [
             {"cell_type": "code", "id": f"cell-{number}", "source": source, "metadata": {},
              "outputs": [], "execution_count": None}
             for number, source in enumerate(sources)

@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def is_idle(server: Lab, kernel: str) -> bool:
-    return server.kernel(kernel)["execution_state"] == "idle"
+    return bool(server.kernel(kernel)["execution_state"] == "idle")
 
 
 def test_a_page_that_never_comes_back_finds_all_of_it_in_the_file(server: Lab) -> None:

@@ -11,19 +11,22 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from clusters.backends.base import (
     Backend,
     EndReason,
+    LaunchSpec,
     Phase,
     ReadFolder,
 )
+from clusters.backends.capabilities import StandbyWish
 from clusters.backends.local import gpus, uids
 from clusters.backends.local.backend import LocalBackend
 from tests.clusters.backends.browser import looking
@@ -53,6 +56,7 @@ from tests.contracts.backend import (
     run,
     wait_for,
 )
+from tests.contracts.standby import StandbyContract, StandbyEngine
 from tests.stacks.environments import OURS, prepared
 
 pytestmark = [pytest.mark.sandbox, needs_root]
@@ -88,6 +92,42 @@ class TestContract(BackendContract):
         with ending_all(made, root):
             yield made
             ends_all(made, root)
+
+
+class TestStandbyContract(StandbyContract):
+    """The contract of what stands by, on this machine."""
+
+    @pytest.fixture
+    def engine(self, backend: LocalBackend, rebuild: Callable[[], None]) -> StandbyEngine:
+        """With an environment that is there."""
+        rebuild()
+        return cast(StandbyEngine, backend)
+
+    @pytest.fixture
+    def wish(self) -> StandbyWish:
+        """One."""
+        return wish("lab")
+
+    @pytest.fixture
+    def spec(self) -> Callable[[], LaunchSpec]:
+        """What such a server can become."""
+        return lambda: serving(make_spec("sleep 60", environment="lab"))
+
+    @pytest.fixture
+    def claimed(self, root: Path) -> Callable[[LaunchSpec], bool]:
+        """By what is in its folder."""
+        return lambda spec: was_claimed(root / "local", spec.external_name)
+
+    @pytest.fixture
+    def rebuild(self, root: Path) -> Callable[[], None]:
+        """A new virtual environment in the place of the old one."""
+
+        def build() -> None:
+            prefix = root / "environments" / "lab"
+            shutil.rmtree(prefix, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
+
+        return build
 
 
 def standing(root: Path) -> list[Path]:
@@ -311,21 +351,6 @@ class TestFit:
         assert not was_claimed(root / "local", spec.external_name)
         assert log_of(backend, spec.external_name) == b"ran\n"
         assert len(standing(root)) == 1
-
-    def test_an_environment_that_was_built_anew_starts_cold_and_is_stood_by_for_anew(
-        self, backend: LocalBackend, root: Path
-    ) -> None:
-        prefix = root / "environments" / "lab"
-        for _ in range(2):
-            shutil.rmtree(prefix, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
-            spec = serving(make_spec("echo ran", environment="lab"))
-            run(backend, spec)
-            assert not was_claimed(root / "local", spec.external_name)
-            stand_by(backend, wish("lab"))
-        spec = serving(make_spec("echo ran", environment="lab"))
-        run(backend, spec)
-        assert was_claimed(root / "local", spec.external_name)
 
     def test_what_does_not_answer_yet_is_not_taken(self, backend: LocalBackend, root: Path) -> None:
         slow = SERVER.replace("import os", "import time; time.sleep(3); import os")
