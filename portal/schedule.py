@@ -43,6 +43,16 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    "volumes": {
+        "task": "clusters.tasks.measure_volumes",
+        "schedule": 180.0,
+        "options": {"expires": 180},
+    },
+    "erase": {
+        "task": "clusters.tasks.erase_volumes",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
     "expire": {"task": "billing.tasks.expire_credit", "schedule": 60.0, "options": {"expires": 60}},
     "price-notices": {
