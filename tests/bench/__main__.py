@@ -31,8 +31,8 @@ from tests.slurm.lab import missing as slurm_missing
 
 SLURM = ("slurm_launch", "slurm_burst")
 NAMES = (
-    "up_second_start", "memory_at_rest", "job_launch", "notebooks", "log_latency", "launches", "restart",
-    "tick", "metering", "closing", "webhooks", "zero",
+    "up_second_start", "memory_at_rest", "job_launch", "notebooks", "log_latency", "launches",
+    "restart", "tick", "metering", "closing", "webhooks", "zero",
     *SLURM,
 )  # fmt: skip
 Measure = Callable[[], list[Figure]]

@@ -25,7 +25,7 @@ from tests.stacks.environments import prepared
 COLD, WARM = "lab-cold", "lab-warm"
 """Two names for one environment; tests/bench/settings.py lets servers stand by of the second."""
 COLD_GOAL, WARM_GOAL = 1.10, 0.15
-MOST_ROUNDS = 6
+MOST_ROUNDS = 4
 PATIENCE_SECONDS = 60.0
 
 
