@@ -147,7 +147,7 @@ class LaunchForm(forms.Form):
 
     def __init__(self, *args: Any, pools: list[Pool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        environments = sorted({name for pool in pools for name in pool.environments})
+        environments = sorted({name for pool in pools for name in pool.offered_environments})
         self._choose("pool", [(pool.slug, pool.name) for pool in pools])
         self._choose("environment", [(name, name) for name in environments])
 

@@ -55,7 +55,15 @@ from clusters.backends.base import (
     Phase,
     Survey,
 )
-from clusters.backends.local import attempts, gpus, images, plan, supervisor, watch
+from clusters.backends.local import (
+    attempts,
+    environments,
+    gpus,
+    images,
+    plan,
+    supervisor,
+    watch,
+)
 from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS
 from clusters.backends.local.oci import OciAway
 from clusters.backends.local.probe import Probe
@@ -218,7 +226,8 @@ class LocalBackend(Backend, Pause):
 
         An engine for images that is away is named, and does not keep other work from starting.
         """
-        health = self._probe.health()
+        found = environments.names(self._settings.environments)
+        health = replace(self._probe.health(), environments=found)
         problem = images.problem(self._settings)
         return replace(health, detail=f"{health.detail} {problem}".strip()) if problem else health
 
