@@ -9,7 +9,7 @@ too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -93,8 +93,14 @@ def stamp_of(environment: Path) -> str:
         return ""
 
 
-def are_built(environments: Path, names: Sequence[str], known: Mapping[str, list[Recipe]]) -> bool:
-    """Whether each of `names` is there as a recipe of its wants it."""
+def missing(environments: Path, folder: Path = OURS) -> list[str]:
+    """The names of those that have not been built at all."""
+    return [name for name in recipes(folder) if not stamp_of(environments / name)]
+
+
+def are_current(environments: Path, names: Sequence[str], folder: Path = OURS) -> bool:
+    """Whether each of `names` is there as one of its recipes wants it."""
+    known = recipes(folder)
     return all(
         stamp_of(environments / name) in {recipe.stamp for recipe in known[name]} for name in names
     )

@@ -7,6 +7,15 @@ from clusters.api.jobs import JobCancelView, JobsView, JobView
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
 from clusters.api.proxy import AppAnswerView, KeepView, StopView
+from clusters.api.schedules import (
+    NotebookRunsView,
+    ScheduleNowView,
+    SchedulePauseView,
+    ScheduleResumeView,
+    ScheduleRunsView,
+    SchedulesView,
+    ScheduleView,
+)
 
 urlpatterns = [
     path("pools", PoolsView.as_view(), name="api_pools"),
@@ -16,6 +25,13 @@ urlpatterns = [
     path("jobs/<str:job_id>/logs", JobLogsView.as_view(), name="api_job_logs"),
     path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
     path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
+    path("notebook-runs", NotebookRunsView.as_view(), name="api_notebook_runs"),
+    path("schedules", SchedulesView.as_view(), name="api_schedules"),
+    path("schedules/<str:schedule_id>", ScheduleView.as_view(), name="api_schedule"),
+    path("schedules/<str:schedule_id>/runs", ScheduleRunsView.as_view(), name="api_schedule_runs"),
+    path("schedules/<str:schedule_id>/pause", SchedulePauseView.as_view(), name="api_pause"),
+    path("schedules/<str:schedule_id>/resume", ScheduleResumeView.as_view(), name="api_resume"),
+    path("schedules/<str:schedule_id>/run", ScheduleNowView.as_view(), name="api_schedule_now"),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
     path("proxy/apps/<int:app_id>/answer", AppAnswerView.as_view(), name="api_proxy_answer"),
     path("proxy/notebooks/<str:notebook_id>/keep", KeepView.as_view(), name="api_proxy_keep"),

@@ -41,7 +41,7 @@ def remember_migrated(layout: Layout, digest: str) -> None:
 def are_built(layout: Layout) -> bool:
     """Whether `build_environments` would find what it builds at a start as it should be."""
     # Asking the command would cost a second of imports.
-    return recipes.are_built(layout.environments, recipes.FIRST, recipes.recipes())
+    return recipes.are_current(layout.environments, recipes.FIRST)
 
 
 def _stamp(layout: Layout) -> Path:

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from clusters.backends.local import environments
-from clusters.recipes import FIRST, OURS, Kind, Recipe, choose, recipes
+from clusters.recipes import FIRST, OURS, STAMP, Kind, Recipe, choose, missing, recipes
 from tests.fakes.wheels import Shop
 
 
@@ -302,6 +302,14 @@ def test_cpu_locks_bring_no_cuda() -> None:
 
 
 # --- what a machine has ---
+
+
+def test_missing_ones_are_those_never_built(tmp_path: Path, locks: Path) -> None:
+    for name in ("one", "two", "two.cpu"):
+        (locks / f"{name}.txt").write_text("")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / STAMP).write_text("one.txt 12")
+    assert missing(tmp_path, locks) == ["two"]
 
 
 def test_broken_and_hidden_folders_are_not_offered(tmp_path: Path) -> None:

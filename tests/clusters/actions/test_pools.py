@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -21,6 +22,7 @@ from clusters.actions.pools import (
 )
 from clusters.backends.base import Health, NodeDescription
 from clusters.choices import WorkloadStatus
+from clusters.control.inventory import refresh_pool
 from clusters.models import Gpu, Node, Pool
 from portal.lib import clock
 from portal.lib.errors import Conflict, InvalidInput
@@ -53,6 +55,34 @@ def test_what_is_wrong_with_a_node_and_what_it_uses_is_kept(pool: Pool) -> None:
     report(pool, node_of("n1", in_use=0))
     node.refresh_from_db()
     assert (node.problem, node.gpus_in_use) == ("", 0)
+
+
+def test_environment_that_is_not_built_is_not_offered_and_a_launch_in_it_says_so(
+    engine: Engine, actor: Actor
+) -> None:
+    engine.backend.health_now = replace(HEALTHY, environments=("system", "other"))
+    refresh_pool(engine.pool)
+    assert Pool.objects.get().offered_environments == ["system"]
+    assert launch(actor, REQUEST).environment == "system"
+    with pytest.raises(InvalidInput, match="python-data is not built yet for A100 test"):
+        launch(actor, replace(REQUEST, environment="python-data"))
+    with pytest.raises(InvalidInput, match="Choose one of: system"):
+        launch(actor, replace(REQUEST, environment="other"))
+
+
+def test_pool_without_any_environment_starts_nothing(engine: Engine, actor: Actor) -> None:
+    engine.backend.health_now = replace(HEALTHY, environments=())
+    refresh_pool(engine.pool)
+    with pytest.raises(InvalidInput, match="No environment is built yet"):
+        launch(actor, REQUEST)
+
+
+def test_engine_that_does_not_tell_offers_all(engine: Engine) -> None:
+    engine.backend.health_now = replace(HEALTHY, environments=("system",))
+    refresh_pool(engine.pool)
+    engine.backend.health_now = HEALTHY
+    refresh_pool(engine.pool)
+    assert Pool.objects.get().offered_environments == ["python-data", "system"]
 
 
 def test_what_is_no_longer_reported_stays_and_is_marked(pool: Pool) -> None:
