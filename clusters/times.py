@@ -28,6 +28,10 @@ EXAMPLES = {
 }
 
 
+class NeverDue(CronSimError):
+    """An expression that names no time."""
+
+
 @cache
 def zones() -> frozenset[str]:
     """Names of time zones this machine knows."""
@@ -46,11 +50,13 @@ def check_cron(cron: str) -> str:
     if len(cron.split()) != FIELDS:
         return "Write five fields: minute, hour, day of month, month, day of week."
     try:
-        following = next_after(cron, "UTC", clock.now())
+        next_after(cron, "UTC", clock.now())
+    except NeverDue:
+        return "These times never come."
     except CronSimError as error:
         field = str(error).removeprefix("Bad ").replace("day-of-", "day of ")
         return f"The field for the {field} cannot be read. An example: 0 3 * * 1-5"
-    return "" if following else "These times never come."
+    return ""
 
 
 def times_after(cron: str, zone: str, at: datetime) -> Iterator[datetime]:
@@ -64,9 +70,12 @@ def times_after(cron: str, zone: str, at: datetime) -> Iterator[datetime]:
             yield instant
 
 
-def next_after(cron: str, zone: str, at: datetime) -> datetime | None:
-    """The first time after `at`; None where none comes any more."""
-    return next(times_after(cron, zone, at), None)
+def next_after(cron: str, zone: str, at: datetime) -> datetime:
+    """The first time after `at`. Raises NeverDue where none comes in decades."""
+    following = next(times_after(cron, zone, at), None)
+    if following is None:
+        raise NeverDue(cron)
+    return following
 
 
 def upcoming(cron: str, zone: str, at: datetime, *, count: int) -> list[datetime]:

@@ -93,16 +93,11 @@ def pause_schedule(actor: Actor, schedule_id: str) -> Schedule:
 
 @transaction.atomic
 def resume_schedule(actor: Actor, schedule_id: str) -> Schedule:
-    """Go on with the next time to come, as the actor. One that is on is left so.
-
-    Raises Conflict where no time comes any more.
-    """
+    """Go on with the next time to come, as the actor. One that is on is left so."""
     schedule = _locked(actor, schedule_id)
     if not schedule.is_on:
-        following = next_after(schedule.cron, schedule.timezone, clock.now())
-        if following is None:
-            raise Conflict("Its times are over. Give it others.")
-        schedule.is_on, schedule.next_at = True, following
+        schedule.is_on = True
+        schedule.next_at = next_after(schedule.cron, schedule.timezone, clock.now())
         schedule.failures_in_row, schedule.paused_reason = 0, ""
         schedule.runs_as, schedule.api_key = _person(actor), actor.api_key
         schedule.save()

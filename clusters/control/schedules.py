@@ -69,11 +69,7 @@ def launch_scheduled(schedule_id: int) -> bool:
 
 
 def _move_on(schedule: Schedule, now: datetime) -> None:
-    following = next_after(schedule.cron, schedule.timezone, now)
-    if following is None:
-        turn_off(schedule, "Its times are over.")
-        return
-    schedule.next_at = following
+    schedule.next_at = next_after(schedule.cron, schedule.timezone, now)
     schedule.save(update_fields=["next_at"])
 
 
@@ -177,9 +173,9 @@ def realign() -> int:
     now, moved = clock.now(), 0
     for schedule in Schedule.objects.filter(is_on=True).order_by("pk").iterator():
         sooner = next_after(schedule.cron, schedule.timezone, now)
-        while sooner and schedule.runs.filter(due_at=sooner, is_manual=False).exists():
+        while schedule.runs.filter(due_at=sooner, is_manual=False).exists():
             sooner = next_after(schedule.cron, schedule.timezone, sooner)
-        if sooner and schedule.next_at and sooner < schedule.next_at:
+        if schedule.next_at and sooner < schedule.next_at:
             row = Schedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at)
             moved += row.update(next_at=sooner)
     return moved

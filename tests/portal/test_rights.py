@@ -34,6 +34,7 @@ from clusters.routing import websocket_urlpatterns
 from clusters.tasks import drive_pool
 from portal.asgi import application
 from tests.conftest import Engine
+from tests.fakes.schedules import make_schedule, make_volume
 
 TABLE = Path(__file__).resolve().parents[1] / "rights.csv"
 ROLES = ["anonymous", "stranger", "member", "owner", "staff", "api_key", "api_key_stranger"]
@@ -59,7 +60,7 @@ def rows() -> list[Row]:
 
 
 HTTP_ROWS = [row for row in rows() if not row.route.startswith("ws:")]
-POST_ROWS = [row for row in HTTP_ROWS if row.method == "POST"]
+DOING_ROWS = [row for row in HTTP_ROWS if row.method != "GET"]
 SOCKET_ROWS = [row for row in rows() if row.route.startswith("ws:")]
 
 
@@ -99,6 +100,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     job = launch(actor, request)
     drive_pool(engine.pool.pk)
     engine.backend.files[Attempt.objects.get(workload=job).external_name] = {"model.bin": b"x"}
+    schedule = make_schedule(actor, make_volume(actor))
     account = BillingAccount.objects.get(team=team)
     ensure_draft(account)
     key, _ = create_api_key(actor, name="another")
@@ -117,6 +119,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     ids = {
         "job_id": Workload.objects.get(pk=job.pk).public_id,
         "path": "model.bin",
+        "schedule_id": schedule.public_id,
         "key_id": key.public_id,
         "invoice_id": Invoice.objects.get(account=account).public_id,
         "note_id": "nothing",
@@ -169,7 +172,7 @@ def test_each_role_reads_what_the_table_says(world: World) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("row", POST_ROWS, ids=lambda row: row.route)
+@pytest.mark.parametrize("row", DOING_ROWS, ids=lambda row: f"{row.method} {row.route}")
 def test_each_role_does_what_the_table_says(row: Row, world: World) -> None:
     got = ask(row, world)
     assert got == row.statuses, f"the product answers {got}"

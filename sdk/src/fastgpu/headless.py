@@ -48,6 +48,8 @@ def read(path: Path) -> Any:
 class Run(NotebookClient):
     """Runs `notebook` and keeps it at `output`."""
 
+    nb: Any
+
     def __init__(self, notebook: Any, output: Path, *, kernel: str = "") -> None:
         """Raises Unusable where the notebook's kernel is not installed."""
         super().__init__(
