@@ -31,6 +31,15 @@ def actor_of_user(user: User, *, team_id: str | None = None) -> Actor:
     return Actor(kind=ActorKind.USER, user=user, team=membership.team, role=Role(membership.role))
 
 
+def actors_of(user: User) -> list[Actor]:
+    """The person in each of their teams, the first joined first."""
+    memberships = Membership.objects.select_related("team").filter(user=user).order_by("pk")
+    return [
+        Actor(kind=ActorKind.USER, user=user, team=one.team, role=Role(one.role))
+        for one in memberships
+    ]
+
+
 def actor_of_secret(secret: str) -> Actor:
     """The actor for an API key. Raises NotSignedIn for an unknown or revoked one."""
     # Every request asks: one trip, and nothing in it that Django is slow to put into SQL.

@@ -63,7 +63,7 @@ def invoice_for(actor: Actor, invoice_id: str) -> Invoice:
 def credit_note_for(actor: Actor, note_id: str) -> CreditNote:
     """A credit note of the actor's team. Raises NotFound."""
     found = (
-        CreditNote.objects.select_related("invoice")
+        CreditNote.objects.select_related("invoice", "refund")
         .filter(invoice__account=account_of(actor), public_id=_clean(note_id))
         .first()
     )

@@ -40,11 +40,13 @@ class EntryKind(TextChoices):
     INVOICE_PAYMENT = "invoice_payment", "Invoice paid"
     REFUND = "refund", "Refund asked for"
     REFUND_PAID = "refund_paid", "Refund paid out"
+    REFUND_RETURNED = "refund_returned", "Refund sent back by the bank"
     REFUND_FAILED = "refund_failed", "Refund failed"
     DISPUTE = "dispute", "Payment disputed"
     DISPUTE_WON = "dispute_won", "Dispute won"
     DISPUTE_LOST = "dispute_lost", "Dispute lost"
     PAYOUT = "payout", "Payout to the bank"
+    PAYOUT_FAILED = "payout_failed", "Payout sent back by the bank"
     WRITE_OFF = "write_off", "Debt written off"
     ROUNDING = "rounding", "Rounding"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db.models import QuerySet
 
-from accounts.access import team_of
+from accounts.access import require_owner, team_of
 from accounts.actor import Actor
 from accounts.choices import ActorKind, Role
 from clusters.choices import Service, WorkloadKind
@@ -97,6 +99,27 @@ def may_change_schedule(actor: Actor, schedule: Schedule) -> bool:
         schedule.created_by_id,
         schedule.runs_as_id,
     }
+
+
+def openable(actor: Actor, notebooks: Sequence[Workload]) -> set[int]:
+    """The keys of those the actor, who may see them all, may open; at most one query."""
+    user = actor.user
+    if user is None:
+        return set()
+    keys = {one.pk for one in notebooks}
+    if actor.role == Role.OWNER:
+        return keys
+    mine = {one.pk for one in notebooks if one.created_by_id == user.pk}
+    guest = NotebookGuest.objects.filter(
+        share__notebook__in=keys - mine, share__revoked_at__isnull=True, user=user
+    )
+    return mine | set(guest.values_list("share__notebook", flat=True))
+
+
+def require_person(actor: Actor, workload: Workload) -> None:
+    """Raises NotAllowed unless the actor launched `workload`, or is an owner of its team."""
+    if actor.user is None or actor.user.pk != workload.created_by_id:
+        require_owner(actor)
 
 
 def job_for(actor: Actor, job_id: str) -> Workload:

@@ -1,9 +1,10 @@
-"""WebSockets of clusters: everything live on a job's page comes through one socket.
+"""WebSockets of clusters: everything live on a run's page comes through one socket.
 
 Messages are `{"v": 1, "kind": KIND, "data": {...}}`, KIND being `hello`, `status`, `gpu`, `log`,
-`complete` (the log of this attempt is whole) or `end` (of the run). Byte offsets of the log make
-it resumable: who comes back says where it stopped. A retry begins with a `hello` of its own. The
-page answers `{"ack": offset}`; more than `WINDOW_BYTES` beyond that is never on its way.
+`complete` (the log of this attempt is whole) or `end` (of the run). Byte offsets of the log and the
+numbers of the timeline's steps make it resumable: who comes back says where it stopped, and misses
+neither a byte nor a step. A retry begins with a `hello` of its own. The page answers
+`{"ack": offset}`; more than `WINDOW_BYTES` beyond that is never on its way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from channels.auth import get_user
@@ -20,13 +21,15 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from accounts.models import User
-from clusters.actions.set_status import group_of
+from clusters.actions.set_status import group_of, told
 from clusters.backends.base import BackendUnavailable, LogChunk
+from clusters.choices import WorkloadKind
+from clusters.queries.events import events_after, last_event
 from clusters.queries.live import (
-    LiveJob,
+    LiveRun,
     has_ended,
-    live_job_again,
-    live_job_of,
+    live_run_again,
+    live_run_of,
     log_start,
 )
 from clusters.telemetry.follow import PIECE_BYTES, POLL_SECONDS, Follower, following
@@ -47,14 +50,17 @@ NOT_SIGNED_IN, NOT_FOUND, MALFORMED, TOO_SLOW, BROKEN = 4401, 4404, 4400, 4408, 
 NORMAL = 1000
 
 
-class JobConsumer(AsyncWebsocketConsumer):
-    """`/ws/jobs/<id>/?offset=N&attempt=K`: the log from byte N of attempt K, which was read before.
+class RunConsumer(AsyncWebsocketConsumer):
+    """`?offset=N&attempt=K`: the log from byte N of attempt K, which was read before.
 
     Without it, from near its end. `chosen=K` shows attempt K only; else the latest that has begun.
+    `after=E`: the steps that followed step E come first; without it, those from now on.
     """
 
+    kind: ClassVar[WorkloadKind]
+
     async def connect(self) -> None:
-        """Let in who may see the job. Others are refused with 4401 or 4404."""
+        """Let in who may see the run. Others are refused with 4401 or 4404."""
         self._tasks: list[asyncio.Task[None]] = []
         self._sending = asyncio.Lock()
         self._acknowledged = asyncio.Event()
@@ -63,13 +69,19 @@ class JobConsumer(AsyncWebsocketConsumer):
         self._group = ""
         self._is_closed = False
         self._chosen = self._number("chosen")
+        self._catching = asyncio.Lock()
         live = await self._live_or_close()
         if live is None:
             return
-        self._seen = live.state
+        self._run, self._seen = live.job, live.state
         self._group = group_of(live.job.pk)
         await self.channel_layer.group_add(self._group, self.channel_name)
+        after = self._number("after")
+        self._event = await database_sync_to_async(last_event)(self._run)
         await self.accept()
+        if after is not None:
+            self._event = min(after, self._event)
+            await self._catch_up()
         self._tasks = [
             asyncio.create_task(self._guarded(self._send_log(live))),
             asyncio.create_task(self._guarded(self._look_again())),
@@ -94,16 +106,20 @@ class JobConsumer(AsyncWebsocketConsumer):
         self._acknowledged.set()
 
     async def event(self, message: dict[str, Any]) -> None:
-        """Pass on what was published about the job."""
+        """Pass on what was published about the run; steps of the timeline as they are stored."""
         event = message["event"]
-        if event["kind"] == "status":
+        is_status = event["kind"] == "status"
+        if is_status and event["data"]["event"]:
+            await self._catch_up()
+        else:
+            await self._send(event)
+        if is_status:
             self._seen = (event["data"]["status"], event["data"]["reason"], self._seen[2])
             self._changed.set()
-        await self._send(event)
 
     # --- the log ---
 
-    async def _send_log(self, live: LiveJob) -> None:
+    async def _send_log(self, live: LiveRun) -> None:
         """The log of the attempt that is shown, then that of each which takes its place."""
         offset, attempt = self._number("offset"), self._number("attempt")
         reached, followed = 0, 0
@@ -122,10 +138,11 @@ class JobConsumer(AsyncWebsocketConsumer):
                 break
             # The engine knows of the end before we do; what follows it, an end or a retry?
             live = await self._after_change(live)
+        await self._catch_up()
         await self._tell("end", {"status": live.job.status, "offset": reached})
         await self._shut(NORMAL)
 
-    async def _follow(self, live: LiveJob, offset: int) -> int:
+    async def _follow(self, live: LiveRun, offset: int) -> int:
         """Send the log from `offset` until it is complete; returns where it ends."""
         self._acked = offset
         async with following(live.engine, live.external_name) as follower:
@@ -144,7 +161,7 @@ class JobConsumer(AsyncWebsocketConsumer):
                     return offset
                 await self._wait_for_room(offset)
 
-    async def _next(self, live: LiveJob, follower: Follower, offset: int) -> LogChunk:
+    async def _next(self, live: LiveRun, follower: Follower, offset: int) -> LogChunk:
         """What follows `offset`. An attempt that has ended and is silent since is done."""
         while True:
             try:
@@ -178,27 +195,41 @@ class JobConsumer(AsyncWebsocketConsumer):
                 return
             if live.state != self._seen:
                 self._seen = live.state
-                self._changed.set()
                 status, reason, _ = live.state
-                await self._tell("status", {"status": status, "reason": reason})
+                if not await self._catch_up():
+                    await self._tell("status", {"status": status, "reason": reason, "event": 0})
+                self._changed.set()
 
-    async def _after_change(self, live: LiveJob) -> LiveJob:
-        """The job once its status is another; it may be already."""
+    async def _catch_up(self) -> int:
+        """Send the steps that are stored and not sent yet, in order; how many that were."""
+        sent = 0
+        async with self._catching:
+            while steps := await database_sync_to_async(events_after)(self._run, self._event):
+                for step in steps:
+                    await self._tell("status", told(step))
+                    self._event = step.pk
+                sent += len(steps)
+        return sent
+
+    async def _after_change(self, live: LiveRun) -> LiveRun:
+        """The run once its status is another; it may be already."""
         while True:
             self._changed.clear()
-            fresh = await database_sync_to_async(live_job_again)(live)
+            fresh = await database_sync_to_async(live_run_again)(live)
             if fresh.state != live.state:
                 return fresh
             await self._changed.wait()
 
-    async def _live_or_close(self) -> LiveJob | None:
+    async def _live_or_close(self) -> LiveRun | None:
         user = await self._user()
         if user is None:
             await self._shut(NOT_SIGNED_IN)
             return None
-        job_id = self.scope["url_route"]["kwargs"]["job_id"]
+        public_id = self.scope["url_route"]["kwargs"][f"{self.kind.value}_id"]
         try:
-            return await database_sync_to_async(live_job_of)(user, job_id, chosen=self._chosen)
+            return await database_sync_to_async(live_run_of)(
+                user, self.kind, public_id, chosen=self._chosen
+            )
         except NotFound:
             await self._shut(NOT_FOUND)
             return None
@@ -215,14 +246,15 @@ class JobConsumer(AsyncWebsocketConsumer):
 
     # --- sending ---
 
-    async def _hello(self, live: LiveJob, *, offset: int) -> None:
+    async def _hello(self, live: LiveRun, *, offset: int) -> None:
         status, reason, attempt = live.state
         data = {
-            "job": live.job.public_id,
+            "run": live.job.public_id,
             "status": status,
             "reason": reason,
             "attempt": attempt,
             "offset": offset,
+            "event": self._event,
             "now": clock.now().isoformat(),
         }
         await self._tell("hello", data)
@@ -255,8 +287,20 @@ class JobConsumer(AsyncWebsocketConsumer):
         try:
             await work
         except Exception:
-            logger.exception("the socket of a job broke")
+            logger.exception("the socket of a run broke")
             await self._shut(BROKEN)
+
+
+class JobConsumer(RunConsumer):
+    """`/ws/jobs/<id>/`."""
+
+    kind = WorkloadKind.JOB
+
+
+class NotebookConsumer(RunConsumer):
+    """`/ws/notebooks/<id>/`."""
+
+    kind = WorkloadKind.NOTEBOOK
 
 
 def _ack_in(text: str | None) -> int | None:

@@ -1,9 +1,15 @@
 """WebSocket routes."""
 
+from typing import Any
+
 from django.urls import URLPattern, path
 
-from clusters.consumers import JobConsumer
+from clusters.consumers import JobConsumer, NotebookConsumer
+
+job: Any = JobConsumer.as_asgi()  # Django's stubs know views only
+notebook: Any = NotebookConsumer.as_asgi()
 
 websocket_urlpatterns: list[URLPattern] = [
-    path("ws/jobs/<str:job_id>/", JobConsumer.as_asgi(), name="job_socket"),  # type: ignore[arg-type]
+    path("ws/jobs/<str:job_id>/", job, name="job_socket"),
+    path("ws/notebooks/<str:notebook_id>/", notebook, name="notebook_socket"),
 ]

@@ -11,7 +11,7 @@ from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
 from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import idle, owners, schedules
+from clusters.control import idle, owners, schedules, sides
 from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -120,3 +120,16 @@ def launch_scheduled(schedule_id: int) -> None:
 def realign_schedules() -> None:
     """After a clock that was ahead."""
     schedules.realign()
+
+
+@shared_task(name="clusters.tasks.drive_sides")
+def drive_sides() -> None:
+    """Start and end the servers beside the work."""
+    begun("clusters.tasks.drive_sides")
+    sides.drive_sides()
+
+
+@shared_task(name="clusters.tasks.end_unused_sides")
+def end_unused_sides() -> int:
+    """End those nobody looks at."""
+    return sides.end_unused()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from clusters.pages import job, jobs, launch, output
+from clusters.pages import (
+    job,
+    jobs,
+    launch,
+    notebook,
+    notebook_deeds,
+    notebook_launch,
+    notebooks,
+    opening,
+    output,
+)
 
 urlpatterns: list[URLPattern] = [
     path("jobs/", jobs.jobs, name="jobs"),
@@ -18,4 +28,45 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:job_id>/log", output.job_log, name="job_log"),
     path("jobs/<str:job_id>/log/download", output.job_log_download, name="job_log_download"),
     path("jobs/<str:job_id>/telemetry.json", output.job_telemetry, name="job_telemetry"),
+    path("notebooks/", notebooks.notebooks, name="notebooks"),
+    path("notebooks/new/", notebook_launch.notebook_new, name="notebook_new"),
+    path("notebooks/quote/", notebook_launch.notebook_quote, name="notebook_quote"),
+    path("notebooks/<str:notebook_id>/", notebook.notebook, name="notebook"),
+    path("notebooks/<str:notebook_id>/status/", notebook.notebook_status, name="notebook_status"),
+    path(
+        "notebooks/<str:notebook_id>/start/", notebook_deeds.notebook_start, name="notebook_start"
+    ),
+    path("notebooks/<str:notebook_id>/stop/", notebook_deeds.notebook_stop, name="notebook_stop"),
+    path("notebooks/<str:notebook_id>/keep/", notebook_deeds.notebook_keep, name="notebook_keep"),
+    path(
+        "notebooks/<str:notebook_id>/stops/", notebook_deeds.notebook_stops, name="notebook_stops"
+    ),
+    path(
+        "notebooks/<str:notebook_id>/remove/",
+        notebook_deeds.notebook_remove,
+        name="notebook_remove",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/shares/",
+        notebook_deeds.notebook_shares,
+        name="notebook_shares",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/shares/<str:share_id>/revoke/",
+        notebook_deeds.notebook_share_revoke,
+        name="notebook_share_revoke",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/log/download",
+        notebook.notebook_log_download,
+        name="notebook_log_download",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/telemetry.json",
+        notebook.notebook_telemetry,
+        name="notebook_telemetry",
+    ),
+    path("notebooks/<str:notebook_id>/idle.json", notebook.notebook_idle, name="notebook_idle"),
+    path("open/<str:name>/", opening.open_app, name="open_app"),
+    path("shared/<str:secret>/", opening.shared, name="shared"),
 ]

@@ -20,7 +20,7 @@ from accounts.models import Team
 from billing.actions.accounts import ensure_account
 from billing.models import BillingAccount
 from billing.queries.funds import Funds, funds_of, runway_text
-from clusters.access import jobs_of
+from clusters.access import workloads_of
 from clusters.choices import WorkloadStatus
 from portal.lib.money import format_money
 
@@ -44,6 +44,7 @@ class Area:
 AREAS = (
     Area("Dashboard", "dashboard", "dashboard", "g d", "/dashboard/"),
     Area("Jobs", "jobs", "jobs", "g j", "/jobs/"),
+    Area("Notebooks", "notebooks", "notebooks", "g n", "/notebooks/"),
     Area("Billing", "billing", "billing", "g b", "/billing/"),
     Area("Team", "team", "team", "g t", "/team/"),
     Area("Settings", "settings", "settings", "g s", "/settings/"),
@@ -68,10 +69,10 @@ class FrameFacts:
 
     @cached_property
     def running_count(self) -> int:
-        """How many of the team's jobs hold GPUs now."""
+        """How many of the team's jobs and notebooks hold GPUs now."""
         if self.actor.team is None:
             return 0
-        return jobs_of(self.actor).filter(status__in=LIVE).count()
+        return workloads_of(self.actor).filter(status__in=LIVE).count()
 
     @cached_property
     def teams(self) -> list[Team]:
@@ -145,7 +146,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 _DEMO_NOTICE = "Demo: cards are test cards, and mail never leaves this machine."
 _INSECURE_NOTICE = (
-    "LOCAL_ALLOW_INSECURE is set: jobs run on this machine without any isolation. "
+    "LOCAL_ALLOW_INSECURE is set: work runs on this machine without any isolation. "
     "Install bubblewrap and unset it."
 )
 

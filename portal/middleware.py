@@ -1,4 +1,4 @@
-"""Request ids, error pages of our own, and the wider policy the admin console needs."""
+"""Request ids, no requests from other origins, error pages of ours, the console's wider policy."""
 
 from __future__ import annotations
 
@@ -62,6 +62,42 @@ class AdminPolicyMiddleware:
                 "form-action": [settings.STRIPE_API_BASE] if settings.STRIPE_API_BASE else _STRIPE
             }
         return response
+
+
+class OtherOriginsMiddleware:
+    """Refuses what another origin's page asks of the portal, but for following a link to it.
+
+    What a workload serves is hostile, and its origin counts as the portal's own site: cookies that
+    are `SameSite` come along with whatever its pages send. Browsers say where a request comes from
+    in headers no page can set; programs send none.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """403 before anything is looked at."""
+        site = request.headers.get("Sec-Fetch-Site", "")
+        if site in _OTHER_SITES and not _is_followed_link(request):
+            return answer(
+                request,
+                403,
+                "other_origin",
+                "A page of another site asked for this. Open it from FastGPU itself.",
+            )
+        return self.get_response(request)
+
+
+_OTHER_SITES = frozenset({"same-site", "cross-site"})
+
+
+def _is_followed_link(request: HttpRequest) -> bool:
+    """Whether a person's own tab goes there: neither a frame nor a script nor a form."""
+    return (
+        request.method in {"GET", "HEAD"}
+        and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest") == "document"
+    )
 
 
 class ErrorPageMiddleware:

@@ -26,6 +26,12 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "sides": {"task": "clusters.tasks.drive_sides", "schedule": 5.0, "options": {"expires": 5}},
+    "unused-sides": {
+        "task": "clusters.tasks.end_unused_sides",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "forget": {"task": "clusters.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     "schedules": {
         "task": "clusters.tasks.watch_schedules",

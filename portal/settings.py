@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from django.templatetags.static import static
-
 from portal import schedule
 from portal.lib.env import env_bool, env_int, env_list, env_path, env_str
+from portal.look import CONSOLE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -73,6 +72,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "portal.middleware.AdminPolicyMiddleware",
+    "portal.middleware.OtherOriginsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -302,6 +302,8 @@ SERVER_START_SECONDS = env_int("SERVER_START_SECONDS", 120)
 # memory they may take together.
 STANDBY = env_list("STANDBY", ["python-data=1"])
 STANDBY_MEMORY_BYTES = env_int("STANDBY_MEMORY_BYTES", 1 << 30)
+# The environment TensorBoards run in.
+BOARD_ENVIRONMENT = env_str("BOARD_ENVIRONMENT", "python-data")
 # A notebook is stopped when it was idle so long, if its owner chose nothing else; 0: never.
 IDLE_MINUTES = env_int("IDLE_MINUTES", 60)
 # The countdown before that is shown in the notebook and mailed.
@@ -331,7 +333,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "ENUM_NAME_OVERRIDES": {"JobStatus": "clusters.choices.WorkloadStatus"},
+    "ENUM_NAME_OVERRIDES": {
+        "WorkloadStatus": "clusters.choices.WorkloadStatus",
+        "Reason": "clusters.choices.Reason",
+    },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
@@ -388,35 +393,4 @@ LOGGING = {
     },
 }
 
-UNFOLD = {
-    "SITE_TITLE": "FastGPU staff",
-    "SITE_HEADER": "FastGPU staff",
-    "SITE_URL": "/",
-    "SITE_ICON": lambda _request: static("img/mark.svg"),
-    "SITE_FAVICONS": [
-        {
-            "rel": "icon",
-            "type": "image/svg+xml",
-            "href": lambda _request: static("img/mark.svg"),
-        }
-    ],
-    # Nobody edits here, so Django's own log of edits is always empty; the audit trail has it all.
-    "SHOW_HISTORY": False,
-    "SIDEBAR": {"navigation": "portal.pages.console.sidebar"},
-    # The portal's accent, as a scale.
-    "COLORS": {
-        "primary": {
-            "50": "oklch(97% .014 267)",
-            "100": "oklch(94% .03 267)",
-            "200": "oklch(88% .06 267)",
-            "300": "oklch(80% .105 267)",
-            "400": "oklch(70% .145 267)",
-            "500": "oklch(58% .18 267)",
-            "600": "oklch(47% .18 267)",
-            "700": "oklch(42% .165 267)",
-            "800": "oklch(37% .14 267)",
-            "900": "oklch(32% .11 267)",
-            "950": "oklch(24% .08 267)",
-        }
-    },
-}
+UNFOLD = CONSOLE

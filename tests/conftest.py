@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
@@ -30,7 +31,14 @@ from clusters.models import Pool
 from portal.lib.money import MICROS
 from tests.fakes.backend import FakeBackend
 from tests.fakes.pool import make_pool
+from tests.fakes.serving import ServingBackend
 
+# Passwords cost half a second each as they should; the thousands of people of this suite have cheap
+# ones, except where whole processes of the portal sign them in.
+settings.PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+    *settings.PASSWORD_HASHERS,
+]
 PASSWORD = "correct horse battery"
 MICROS_PER_HOUR = 2_100_000
 
@@ -103,6 +111,12 @@ def actor(alice: User, team: Team) -> Actor:
     return actor_of_user(alice)
 
 
+@pytest.fixture
+def member(bob: User) -> Actor:
+    """Bob in alice's team."""
+    return actor_of_user(bob)
+
+
 def fund(team: Team, micros: int) -> None:
     """Give `team` promotional credit."""
     grant_credit(
@@ -155,8 +169,8 @@ class Engine:
 
 @pytest.fixture
 def engine_class() -> type[FakeBackend]:
-    """The engine that `engine` uses; a test of a bad one overrides it by parametrising."""
-    return FakeBackend
+    """The engine that `engine` uses; a test of another one overrides it by parametrising."""
+    return ServingBackend
 
 
 @pytest.fixture

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 
 from accounts.access import actor_of_user
 from accounts.actions.teams import ensure_team
 from accounts.actor import Actor
-from accounts.models import User
+from accounts.models import Team, User
 
 TEAM_COOKIE = "team"
+YEAR_SECONDS = 365 * 86_400
 
 
 class PortalRequest(HttpRequest):
@@ -29,6 +31,25 @@ class PortalRequest(HttpRequest):
 
 
 Page = Callable[..., HttpResponseBase]
+
+
+def fresh(response: HttpResponse) -> HttpResponse:
+    """A page of what lives, or that holds a secret: no browser may keep it."""
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def look_at(response: HttpResponse, team: Team) -> HttpResponse:
+    """From now on this browser's pages are those of `team`, which is one of the person's."""
+    response.set_cookie(
+        TEAM_COOKIE,
+        team.public_id,
+        max_age=YEAR_SECONDS,
+        samesite="Lax",
+        httponly=True,
+        secure=settings.IS_HTTPS,
+    )
+    return response
 
 
 def signed_in(view: Page) -> Page:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -12,11 +11,9 @@ from accounts.access import actor_of_user, require_owner, team_of
 from accounts.actions.teams import rename_team
 from accounts.choices import Role
 from accounts.forms import TeamForm, add_refusal
-from accounts.pages.base import TEAM_COOKIE, PortalRequest, signed_in
+from accounts.pages.base import PortalRequest, look_at, signed_in
 from accounts.queries.teams import members_of
 from portal.lib.errors import InvalidInput
-
-YEAR_SECONDS = 365 * 86_400
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -43,16 +40,7 @@ def team_switch(request: PortalRequest) -> HttpResponse:
     wanted = request.POST.get("team", "").replace("\0", "")
     chosen = team_of(actor_of_user(request.user, team_id=wanted or "none"))
     messages.success(request, f"You are looking at {chosen.name} now.")
-    response = redirect("dashboard")
-    response.set_cookie(
-        TEAM_COOKIE,
-        chosen.public_id,
-        max_age=YEAR_SECONDS,
-        samesite="Lax",
-        httponly=True,
-        secure=settings.IS_HTTPS,
-    )
-    return response
+    return look_at(redirect("dashboard"), chosen)
 
 
 def _rename(request: PortalRequest, form: TeamForm) -> bool:

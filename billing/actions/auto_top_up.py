@@ -23,7 +23,7 @@ from billing.models import AutoTopUp, BillingAccount, Payment, PaymentMethod
 from billing.models.payment import IN_FLIGHT
 from billing.queries.funds import funds_of
 from billing.queries.periods import period_of
-from billing.queries.tax import tax_on
+from billing.queries.tax import tax_on_credit
 from portal.lib import clock
 from portal.lib.errors import InvalidInput, Unavailable
 from portal.lib.money import MICROS_PER_CENT, from_cents
@@ -150,7 +150,7 @@ def _intend(account_id: int, customer_id: str) -> Payment | None:
         return None
     rule = AutoTopUp.objects.get(account=account)
     net_cents = _size(rule, funds_of(account).available_micros)
-    tax = tax_on(account, net_cents, at=now)
+    tax = tax_on_credit(account, net_cents, at=now)
     spent = automatic.filter(
         status=PaymentStatus.SUCCEEDED, created_at__gte=period_of(now)[0]
     ).aggregate(total=Sum("amount_micros", default=0))["total"]

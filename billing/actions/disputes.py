@@ -119,6 +119,7 @@ def _won(account: BillingAccount, dispute: Dispute) -> None:
             _own(account, AccountCode.REFUNDS_PENDING, dispute.withheld_micros),
             *legs,
         ],
+        reverses="opened",
     )
     open_lot(account, entry, kind=LotKind.PURCHASED, amount_micros=rest, payment=dispute.payment)
 
@@ -143,12 +144,25 @@ def _own(account: BillingAccount, code: AccountCode, amount_micros: int) -> Post
 
 
 def _post(
-    dispute: Dispute, step: str, kind: EntryKind, postings: list[PostingDraft]
+    dispute: Dispute,
+    step: str,
+    kind: EntryKind,
+    postings: list[PostingDraft],
+    *,
+    reverses: str = "",
 ) -> JournalEntry:
+    """One step of a dispute; `reverses` names the step it undoes."""
     return post_entry(
         kind=kind,
-        idempotency_key=f"dispute:{dispute.stripe_dispute_id}:{step}",
+        idempotency_key=_key(dispute, step),
         effective_at=clock.now(),
         postings=[leg for leg in postings if leg.amount_micros],
         memo=f"{dispute.stripe_dispute_id} of {dispute.payment.public_id}",
+        reverses=JournalEntry.objects.get(idempotency_key=_key(dispute, reverses))
+        if reverses
+        else None,
     )
+
+
+def _key(dispute: Dispute, step: str) -> str:
+    return f"dispute:{dispute.stripe_dispute_id}:{step}"

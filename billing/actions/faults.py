@@ -26,14 +26,16 @@ class Fault:
 def credit_fault(account: BillingAccount, interval: UsageInterval, fault: Fault) -> UsageCredit:
     """Give back all a closed and rated interval has come to; once, however often it is called.
 
-    It goes back to where it was paid from, debt first, and counts in the present month.
+    It goes back to where it was paid from, debt first, and counts in the present month, or in the
+    first that is open.
     """
     known = UsageCredit.objects.filter(interval=interval).first()
     if known is not None:
         return known
     assert interval.ended_at is not None  # noqa: S101  # the caller closed it
     microseconds = used_us(interval, until=interval.ended_at)
-    now = clock.now()
+    # The clock may have been set back into a month that is closed.
+    now = max(clock.now(), account.closed_until or clock.now())
     credit = UsageCredit(
         account=account,
         interval=interval,

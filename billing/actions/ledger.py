@@ -17,6 +17,8 @@ from portal.lib.rows import update_rows
 
 # Code, billing account (None: the house) and currency: one line of the chart.
 Line = tuple[str, int | None, str]
+# Kind, the entry it reverses, and how often which amount stands on which line.
+Content = tuple[str, int | None, Counter[tuple[Line, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,11 @@ class PostingDraft:
 
 @dataclass(frozen=True, slots=True)
 class EntryDraft:
-    """An entry about to be written. `idempotency_key` names the deed, not the try."""
+    """An entry about to be written. `idempotency_key` names the deed, not the try.
+
+    `reverses_id` is the entry that this one mirrors, which the database judges at the commit: each
+    line of the other is undone, a team's credit and its debt taken together. Once for each entry.
+    """
 
     kind: EntryKind
     idempotency_key: str
@@ -47,11 +53,12 @@ class EntryDraft:
     postings: tuple[PostingDraft, ...]
     memo: str = ""
     actor: str = "system"
+    reverses_id: int | None = None
 
-    def content(self) -> tuple[str, Counter[tuple[Line, int]]]:
+    def content(self) -> Content:
         """What must be equal for two drafts of one key to be the same deed."""
         legs = Counter((leg.line, leg.amount_micros) for leg in self.postings)
-        return (self.kind.value, legs)
+        return (self.kind.value, self.reverses_id, legs)
 
 
 def post_entry(
@@ -62,13 +69,17 @@ def post_entry(
     postings: Sequence[PostingDraft],
     memo: str = "",
     actor: str = "system",
+    reverses: JournalEntry | None = None,
 ) -> JournalEntry:
     """Write one entry and bring the cached balances along.
 
     The same key with the same kind and postings returns the entry that is there; with others it
-    raises Conflict. Postings that do not sum to zero make the commit fail.
+    raises Conflict. Postings that do not sum to zero, or do not mirror what they reverse, make the
+    commit fail; so does a second entry that reverses the same one.
     """
-    draft = EntryDraft(kind, idempotency_key, effective_at, tuple(postings), memo, actor)
+    reverses_id = reverses.pk if reverses else None
+    legs = tuple(postings)
+    draft = EntryDraft(kind, idempotency_key, effective_at, legs, memo, actor, reverses_id)
     return post_entries([draft])[0]
 
 
@@ -101,15 +112,17 @@ def _row(draft: EntryDraft) -> JournalEntry:
         effective_at=draft.effective_at,
         memo=draft.memo,
         actor=draft.actor,
+        reverses_id=draft.reverses_id,
     )
 
 
 # In SQL, because Django's `ignore_conflicts` does not tell which rows are new.
 _INSERT = """
 INSERT INTO billing_journalentry
-    (kind, idempotency_key, effective_at, recorded_at, memo, actor)
+    (kind, idempotency_key, effective_at, recorded_at, memo, actor, reverses_id)
 SELECT * FROM unnest(
-    %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[]
+    %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[],
+    %s::bigint[]
 )
 ON CONFLICT (idempotency_key) DO NOTHING
 RETURNING id, idempotency_key
@@ -121,7 +134,9 @@ def _insert_new(rows: Sequence[JournalEntry]) -> set[str]:
 
     Waits for whoever is writing the same key, then leaves theirs alone.
     """
-    columns = ("kind", "idempotency_key", "effective_at", "recorded_at", "memo", "actor")
+    columns = (
+        "kind", "idempotency_key", "effective_at", "recorded_at", "memo", "actor", "reverses_id",
+    )  # fmt: skip
     values = [[getattr(row, column) for row in rows] for column in columns]
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
@@ -147,14 +162,12 @@ def _same_as_before(drafts: Sequence[EntryDraft]) -> dict[str, JournalEntry]:
     return found
 
 
-def _content_of(
-    entry: JournalEntry, legs: Iterable[Posting]
-) -> tuple[str, Counter[tuple[Line, int]]]:
+def _content_of(entry: JournalEntry, legs: Iterable[Posting]) -> Content:
     counted: Counter[tuple[Line, int]] = Counter()
     for leg in legs:
         line = (leg.account.code, leg.account.account_id, leg.account.currency)
         counted[(line, leg.amount_micros)] += 1
-    return (entry.kind, counted)
+    return (entry.kind, entry.reverses_id, counted)
 
 
 def _write_postings(fresh: Sequence[tuple[EntryDraft, JournalEntry]]) -> None:

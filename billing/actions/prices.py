@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 
 from accounts.actions import audit
 from accounts.actor import Actor
@@ -71,7 +72,8 @@ def add_price(
 
     What has begun keeps the price it had. A raise of something that was ever used is announced
     `PRICE_NOTICE_DAYS` ahead, or says for what `reason` it is not. Does nothing where that is the
-    price already. Raises InvalidInput, NotFound, Conflict where a price begins at that instant.
+    price already. Raises InvalidInput, NotFound, Conflict where a price begins at that instant or
+    is in use after it.
     """
     _check_actor(actor)
     now = clock.now()
@@ -82,6 +84,12 @@ def add_price(
     if sku is None:
         raise NotFound("There is nothing of this name to sell.")
     prices = Price.objects.filter(book=book, sku=sku)
+    used = UsageInterval.objects.filter(price__in=prices, started_at__gt=start)
+    if last := used.aggregate(last=Max("started_at"))["last"]:
+        # The clock was set back: what has begun keeps its price, the change comes right after it.
+        if starts_at is not None:
+            raise Conflict("The price was used after that instant already. Start it later.")
+        start = last + timedelta(microseconds=1)
     current = prices.filter(valid_during__contains=start).first()
     if current is not None and current.unit_micros == unit_micros:
         return current

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -17,11 +18,17 @@ _POSTED_ELSEWHERE = frozenset(
     {"charge", "payment", "refund", "payment_refund", "refund_failure", "adjustment"}
 )
 _FEES = frozenset({"stripe_fee", "application_fee", "tax_fee"})
+# The bank would not have it, or it was called off on its way.
+_PAYOUT_BACK = frozenset({"payout_failure", "payout_cancel"})
 
 
 def sync_movements(since: datetime) -> int:
-    """Take over what moved after `since`; once each. Returns how many were new."""
-    found = list(movements_since(since))
+    """`keep_movements` with all that moved at Stripe after `since`."""
+    return keep_movements(list(movements_since(since)))
+
+
+def keep_movements(found: Sequence[Movement]) -> int:
+    """Take over movements of our balance, newest first; once each. Returns how many were new."""
     known = set(
         PspTransaction.objects.filter(stripe_id__in=[one.id for one in found]).values_list(
             "stripe_id", flat=True
@@ -59,9 +66,11 @@ def _post(movement: Movement) -> JournalEntry | None:
     if movement.type in _FEES:
         fee -= movement.amount_cents
     legs = [PostingDraft(AccountCode.PSP_FEES, from_cents(fee), movement.currency)]
-    kind = EntryKind.FEE
-    if movement.type == "payout":
+    kind, reverses = EntryKind.FEE, None
+    if movement.type in {"payout", *_PAYOUT_BACK}:
         kind = EntryKind.PAYOUT
+        if movement.type in _PAYOUT_BACK:
+            kind, reverses = EntryKind.PAYOUT_FAILED, _payout_of(movement)
         out = from_cents(-movement.amount_cents)
         legs.append(PostingDraft(AccountCode.BANK, out, movement.currency))
     elif movement.type not in _POSTED_ELSEWHERE | _FEES:
@@ -76,4 +85,13 @@ def _post(movement: Movement) -> JournalEntry | None:
         effective_at=movement.created_at,
         postings=[*legs, PostingDraft(AccountCode.PSP_CLEARING, -total, movement.currency)],
         memo=f"{movement.type} {movement.source}".strip(),
+        reverses=reverses,
     )
+
+
+def _payout_of(movement: Movement) -> JournalEntry | None:
+    """The payout that came back, where all of it did; fees stay with Stripe."""
+    payout = PspTransaction.objects.filter(
+        type="payout", source=movement.source, net_cents=-movement.net_cents, fee_cents=0
+    ).first()
+    return payout.entry if payout and not movement.fee_cents else None

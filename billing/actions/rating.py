@@ -196,7 +196,8 @@ def _post(accounts: Sequence[BillingAccount], charges: Sequence[Charge], now: da
             EntryDraft(
                 kind=EntryKind.USAGE,
                 idempotency_key=charge.key,
-                effective_at=now if charge.is_late else charge.since,
+                # The clock may have been set back into a month that is closed.
+                effective_at=max(now, charge.period_start) if charge.is_late else charge.since,
                 postings=usage_postings(account, shares, uncovered),
                 memo=f"Usage of {charge.pieces} run{'' if charge.pieces == 1 else 's'}",
             )

@@ -24,6 +24,7 @@ from billing.gateways.refunds import refunds_since
 from billing.gateways.webhooks import keep
 from billing.models import LedgerAccount, Payment, ReconciliationRun, WebhookEvent
 from billing.queries.books import Difference, differences
+from billing.queries.refunds import on_their_way_cents
 from portal.lib import clock
 from portal.lib.errors import Conflict, NotFound, PortalError, Unavailable
 from portal.lib.money import MICROS_PER_CENT
@@ -129,7 +130,8 @@ def _payments(since: datetime) -> int:
 
 def _refunds(since: datetime) -> int:
     seen = 0
-    for facts in refunds_since(since):
+    # The oldest first: one that failed makes room for the next.
+    for facts in reversed(list(refunds_since(since))):
         if not Payment.objects.filter(payment_intent_id=facts.intent_id).exists():
             continue
         seen += 1
@@ -154,8 +156,13 @@ def _disputes(since: datetime) -> int:
 
 
 def _clearing() -> list[Difference]:
-    """I17: what the ledger says is at Stripe is what Stripe says, to the cent."""
+    """I17: what the ledger says is at Stripe is what Stripe says, to the cent.
+
+    Stripe takes a refund's money when it is asked for, the ledger when it is paid out.
+    """
     theirs = balance_cents()
+    for currency, cents in on_their_way_cents().items():
+        theirs[currency] = theirs.get(currency, 0) + cents
     ours = dict(
         LedgerAccount.objects.filter(code=AccountCode.PSP_CLEARING)
         .values("currency")

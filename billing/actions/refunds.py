@@ -13,6 +13,7 @@ from accounts.actor import Actor
 from billing.actions.accounts import lock_account
 from billing.actions.ledger import PostingDraft, post_entry
 from billing.actions.lots import credit_postings, lots_of, open_lot, save_consumption, take
+from billing.actions.refund_tax import tax_share, tax_within
 from billing.choices import AccountCode, EntryKind, LotKind, PaymentStatus, RefundStatus
 from billing.gateways.client import Refused
 from billing.gateways.refunds import RefundFacts, create_refund, fetch_refund
@@ -72,7 +73,8 @@ def give_refund_up(refund: Refund, *, message: str) -> Refund:
 def settle_refund(facts: RefundFacts) -> Refund:
     """Apply what Stripe says of a refund; one that was made at Stripe itself is taken over.
 
-    Raises NotFound where the payment is not ours.
+    Raises NotFound where the payment is not ours, Conflict where more would have gone back than was
+    paid: news of a refund that failed is still on its way then.
     """
     refund = Refund.objects.filter(public_id=facts.reference).first()
     refund = refund or Refund.objects.filter(stripe_refund_id=facts.id).first()
@@ -139,15 +141,6 @@ def _set_aside(account: BillingAccount, payment: Payment, *, net_cents: int, rea
     return refund
 
 
-def tax_share(payment: Payment, net_micros: int) -> int:
-    """The tax that goes back with `net_micros`, in whole cents: all of it with the last of it."""
-    before = payment.refunds.exclude(status=RefundStatus.FAILED)
-    net_before = sum(before.values_list("net_micros", flat=True))
-    tax_before = sum(before.values_list("tax_micros", flat=True))
-    owed = payment.tax_micros * (net_before + net_micros) // payment.net_micros
-    return from_cents(max(0, to_cents(owed - tax_before)))
-
-
 def _new(payment: Payment, *, net: int, tax: int, reason: str, stripe_id: str = "") -> Refund:
     _note_refunded(payment, net + tax)
     return Refund.objects.create(
@@ -174,7 +167,7 @@ def _adopt(facts: RefundFacts) -> Refund:
     if known is not None:
         return known
     total = from_cents(facts.amount_cents)
-    tax = from_cents(to_cents(payment.tax_micros * total // payment.amount_micros))
+    tax = tax_within(payment, total)
     net = total - tax
     refund = _new(payment, net=net, tax=tax, reason="Made at Stripe", stripe_id=facts.id)
     lots = lots_of(payment)
@@ -228,24 +221,33 @@ def _paid_out(account: BillingAccount, refund: Refund) -> None:
 
 
 def _put_back(account: BillingAccount, refund: Refund, *, was_paid_out: bool) -> None:
-    """The team has its credit again; money that had left us is back at Stripe."""
-    source = (
-        PostingDraft(AccountCode.PSP_CLEARING, refund.amount_micros, account.currency)
-        if was_paid_out
-        else PostingDraft(
-            AccountCode.REFUNDS_PENDING, refund.amount_micros, account.currency, account.pk
+    """The team has its credit again; money that had left us is back at Stripe first."""
+    if was_paid_out:
+        _post(
+            refund,
+            "returned",
+            EntryKind.REFUND_RETURNED,
+            [
+                PostingDraft(AccountCode.PSP_CLEARING, refund.amount_micros, account.currency),
+                PostingDraft(
+                    AccountCode.REFUNDS_PENDING, -refund.amount_micros, account.currency, account.pk
+                ),
+            ],
+            reverses="paid",
         )
-    )
     legs, rest = credit_postings(account, kind=LotKind.PURCHASED, amount_micros=refund.net_micros)
     entry = _post(
         refund,
         "failed",
         EntryKind.REFUND_FAILED,
         [
-            source,
+            PostingDraft(
+                AccountCode.REFUNDS_PENDING, refund.amount_micros, account.currency, account.pk
+            ),
             *legs,
             PostingDraft(AccountCode.TAX_PAYABLE, -refund.tax_micros, account.currency),
         ],
+        reverses="ask",
     )
     open_lot(account, entry, kind=LotKind.PURCHASED, amount_micros=rest, payment=refund.payment)
     _note_refunded(refund.payment, -refund.amount_micros)
@@ -257,11 +259,21 @@ def _note_refunded(payment: Payment, micros: int) -> None:
     Payment.objects.filter(pk=payment.pk).update(refunded_micros=F("refunded_micros") + change)
 
 
-def _post(refund: Refund, step: str, kind: EntryKind, postings: list[PostingDraft]) -> JournalEntry:
+def _post(
+    refund: Refund, step: str, kind: EntryKind, postings: list[PostingDraft], *, reverses: str = ""
+) -> JournalEntry:
+    """One step of a refund; `reverses` names the step it undoes."""
     return post_entry(
         kind=kind,
-        idempotency_key=f"refund:{refund.public_id}:{step}",
+        idempotency_key=_key(refund, step),
         effective_at=clock.now(),
         postings=[leg for leg in postings if leg.amount_micros],
         memo=f"{refund.public_id} of {refund.payment.public_id}",
+        reverses=JournalEntry.objects.get(idempotency_key=_key(refund, reverses))
+        if reverses
+        else None,
     )
+
+
+def _key(refund: Refund, step: str) -> str:
+    return f"refund:{refund.public_id}:{step}"

@@ -16,7 +16,7 @@ from billing.actions.payments import new_payment
 from billing.choices import PaymentPurpose, PaymentStatus
 from billing.gateways.checkout import open_page, payment_page
 from billing.models import BillingAccount, Payment
-from billing.queries.tax import TaxAmount, tax_on
+from billing.queries.tax import TaxAmount, tax_on_credit
 from portal.lib import clock
 from portal.lib.errors import InvalidInput, Unavailable
 from portal.lib.money import format_money, from_cents
@@ -61,7 +61,7 @@ def check_amount(amount_cents: int, *, field: str = "amount") -> None:
 @transaction.atomic
 def _intend(actor: Actor, account: BillingAccount, amount_cents: int, customer: str) -> Payment:
     """The payment, its key and its request, committed before Stripe hears of it."""
-    tax = tax_on(account, amount_cents, at=clock.now())
+    tax = tax_on_credit(account, amount_cents, at=clock.now())
     payment = new_payment(
         account, purpose=PaymentPurpose.TOP_UP, net_cents=amount_cents, tax_cents=tax.cents
     )

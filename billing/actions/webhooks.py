@@ -130,7 +130,12 @@ def process_pending() -> int:
 
 def process_event(event: WebhookEvent) -> WebhookStatus:
     """Act on one event and note what became of it. Two at once do no harm: settling is once."""
-    status, error = _act(event)
+    try:
+        status, error = _act(event)
+    except Exception as unexpected:
+        # Nobody has thought of it: it must not hold up the others for ever.
+        logger.exception("webhook %s (%s) failed", event.stripe_event_id, event.type)
+        status, error = WebhookStatus.FAILED, f"{type(unexpected).__name__}: {unexpected}"
     if status == WebhookStatus.FAILED:
         logger.warning("webhook %s (%s) failed: %s", event.stripe_event_id, event.type, error)
     WebhookEvent.objects.filter(pk=event.pk).exclude(status=WebhookStatus.PROCESSED).update(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from billing.choices import FileKind, InvoiceKind, InvoiceStatus, LineKind, TaxPoint
+from billing.choices import (
+    FileKind,
+    InvoiceKind,
+    InvoiceStatus,
+    LineKind,
+    RefundStatus,
+    TaxPoint,
+)
 from portal.lib import clock, ids
 
 _UNNUMBERED = Q(number__isnull=True, series__isnull=True, reference="", issued_at__isnull=True)
@@ -197,6 +204,7 @@ class CreditNote(models.Model):
     """Takes back an invoice or part of it. Positive amounts, whole cents, micro-units.
 
     `entry` is what it moved in the ledger; None where a refund, whose note it is, had done that.
+    Such a one is void once the bank has sent the refund back: it takes back nothing any more.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=_note_id, editable=False)
@@ -233,6 +241,11 @@ class CreditNote(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    @property
+    def is_void(self) -> bool:
+        """Whether its refund came back."""
+        return self.refund is not None and self.refund.status == RefundStatus.FAILED
 
 
 class CreditNoteLine(models.Model):

@@ -40,7 +40,7 @@ def invoices(request: PortalRequest) -> HttpResponse:
         "draft_micros": sum(total for _, total in draft_sums(draft).values()),
         "page": Paginator(final, LIST_SIZE).get_page(request.GET.get("page")),
         "notes": CreditNote.objects.filter(invoice__account=account)
-        .select_related("invoice")
+        .select_related("invoice", "refund")
         .order_by("-pk")[:LIST_SIZE],
     }
     return render(request, "billing/invoices.html", context)
@@ -58,7 +58,7 @@ def invoice(request: PortalRequest, invoice_id: str) -> HttpResponse:
         "facts": facts,
         "invoice": found,
         "page": page,
-        "notes": found.credit_notes.order_by("pk"),
+        "notes": found.credit_notes.select_related("refund").order_by("pk"),
     }
     return render(request, "billing/invoice.html", context)
 

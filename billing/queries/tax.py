@@ -10,7 +10,7 @@ from typing import Final
 from django.conf import settings
 from stdnum.eu.vat import MEMBER_STATES
 
-from billing.choices import TaxIdKind
+from billing.choices import TaxIdKind, TaxPoint
 from billing.models import BillingAccount, BillingProfile, TaxRate
 
 # Article 226 (11a) of Directive 2006/112/EC asks for these very words.
@@ -44,6 +44,13 @@ class TaxAmount:
     name: str
     note: str
     jurisdiction: str = ""
+
+
+def tax_on_credit(account: BillingAccount, net_cents: int, *, at: datetime) -> TaxAmount:
+    """The tax `account` pays on credit it buys at `at`; none where use is taxed, by `TAX_POINT`."""
+    if settings.TAX_POINT == TaxPoint.USAGE:
+        return TaxAmount(0, 0, "", "")
+    return tax_on(account, net_cents, at=at)
 
 
 def tax_on(account: BillingAccount, net_cents: int, *, at: datetime) -> TaxAmount:

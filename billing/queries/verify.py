@@ -87,12 +87,12 @@ def _expected(
     start = max(interval.started_at, invoice.period_start)
     end = min(_end(interval), invoice.period_end)
     truth = _cost(interval, max(start, end)) - _cost(interval, start)
-    corrected = sum(
-        piece.amount_micros
-        for piece in corrections
-        if period_of(min(piece.segment_start, piece.segment_end))[0] == invoice.period_start
-    )
-    return truth - corrected
+    return truth - sum(piece.amount_micros for piece in corrections if _is_of(piece, invoice))
+
+
+def _is_of(piece: RatedUsage, invoice: Invoice) -> bool:
+    """Whether a slice is of time in the invoice's month, whenever it counts."""
+    return period_of(min(piece.segment_start, piece.segment_end))[0] == invoice.period_start
 
 
 def _unbilled(invoice: Invoice) -> Iterator[Mismatch]:
@@ -109,9 +109,8 @@ def _unbilled(invoice: Invoice) -> Iterator[Mismatch]:
         start = max(interval.started_at, invoice.period_start)
         end = max(start, min(_end(interval), invoice.period_end))
         owed = _cost(interval, end) - _cost(interval, start)
-        corrected = interval.rated.filter(
-            period_start__gt=invoice.period_start, segment_start__lt=invoice.period_end
-        ).aggregate(total=Sum("amount_micros", default=0))["total"]
+        later = interval.rated.filter(period_start__gt=invoice.period_start)
+        corrected = sum(piece.amount_micros for piece in later if _is_of(piece, invoice))
         if owed != corrected:
             subject = f"{interval.resource_label} ({interval.resource_public_id}) has no line"
             yield Mismatch(subject, owed, corrected)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from accounts.access import digest_of
 from accounts.actions import audit
 from accounts.actor import Actor
 from clusters.access import may_open, workloads_of
-from clusters.actions.set_status import mark_serving
+from clusters.actions.set_status import mark_serving, tell_again
 from clusters.backends.base import Endpoint
 from clusters.choices import AppState, Service
 from clusters.models import App, AppSession, AppTicket, Attempt, Side, Workload
@@ -32,6 +32,18 @@ TOKEN_DAYS = 30
 def name_of(service: Service, public_id: str) -> str:
     """The name it is served under: one label of a host name."""
     return _SHORT[service] + public_id.replace("_", "-")
+
+
+def subject_of(name: str) -> tuple[Service, str]:
+    """What a name serves, and the public id of what it is of: `name_of` the other way round."""
+    for service, short in _SHORT.items():
+        if short and name.startswith(short):
+            return service, _id_in(name.removeprefix(short))
+    return Service.LAB, _id_in(name)
+
+
+def _id_in(name: str) -> str:
+    return name[:63].replace("\0", "").replace("-", "_", 1)
 
 
 def url_of(name: str) -> str:
@@ -89,9 +101,16 @@ def note_ready(app_id: int) -> None:
         mark_serving(app.workload, attempt_number=app.attempt.number)
 
 
+@transaction.atomic
 def note_failure(app_id: int, words: str) -> None:
-    """What a starting server answers instead of what it should, for people."""
-    App.objects.filter(pk=app_id, state=AppState.STARTING).update(failure=words[:300])
+    """What a starting server answers instead of what it should, for people. Safe to repeat."""
+    words = words[:300]
+    starting = App.objects.filter(pk=app_id, state=AppState.STARTING).exclude(failure=words)
+    if not starting.update(failure=words):
+        return
+    workload = Workload.objects.filter(apps=app_id).first()
+    if workload is not None:
+        tell_again(workload.pk, workload.status, workload.reason)
 
 
 def open_url(actor: Actor, name: str, *, session_key: str, path: str = "") -> str:
@@ -116,9 +135,21 @@ def open_url(actor: Actor, name: str, *, session_key: str, path: str = "") -> st
     return f"{url_of(app.name)}{ENTER}?{urlencode({'ticket': secret, 'next': path})}"
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What lets a program in: the origin and a token, good until `expires_at`."""
+
+    url: str
+    token: str
+    expires_at: datetime
+
+
 @transaction.atomic
-def grant_token(actor: Actor, workload: Workload) -> tuple[str, str]:
-    """An origin and a token for programs that speak to a notebook's server. Raises NotAllowed."""
+def grant_token(actor: Actor, workload: Workload) -> Grant:
+    """Let programs speak to a notebook's server as the actor; the token is shown this once.
+
+    Raises NotAllowed, Conflict while it does not run.
+    """
     if not may_open(actor, workload, Service.LAB):
         raise NotAllowed("This notebook is another member's. They can share it with you.")
     assert actor.user is not None  # noqa: S101  # who may open is a person
@@ -126,14 +157,14 @@ def grant_token(actor: Actor, workload: Workload) -> tuple[str, str]:
     if not App.objects.filter(name=name).exclude(state=AppState.CLOSED).exists():
         raise Conflict("The notebook is not running. Start it first.")
     secret = ids.new_secret("fgn")
-    AppSession.objects.create(
+    session = AppSession.objects.create(
         digest=digest_of(secret),
         name=name,
         user=actor.user,
         expires_at=clock.now() + timedelta(days=TOKEN_DAYS),
     )
     audit.record(actor, "notebook.token_made", team=workload.team, object_id=workload.public_id)
-    return url_of(name), secret
+    return Grant(url_of(name), secret, session.expires_at)
 
 
 def end_sessions(actor: Actor, workload: Workload) -> int:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from accounts.actions import audit
 from accounts.actor import Actor
-from clusters.backends.base import Drain
+from clusters.backends.capabilities import Drain
 from clusters.models import Node
 from clusters.queries.engines import engine_named
 from portal.lib import clock

@@ -20,7 +20,7 @@ from clusters.actions.request_checks import (
     check_time_limit,
     check_volume,
 )
-from clusters.backends.base import Serving
+from clusters.backends.capabilities import Serving
 from clusters.backends.registry import backend
 from clusters.models import Pool
 

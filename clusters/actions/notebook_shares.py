@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from accounts.access import digest_of, require_owner, team_of
+from accounts.access import digest_of, team_of
 from accounts.actions import audit
 from accounts.actor import Actor
-from clusters.access import notebook_for, notebooks_of
+from clusters.access import notebook_for, notebooks_of, require_person
 from clusters.models import NotebookGuest, NotebookShare, Workload
 from portal.lib import clock, ids
 from portal.lib.errors import Conflict, NotFound
@@ -19,7 +19,7 @@ MOST = 20
 def share_notebook(actor: Actor, notebook_id: str) -> tuple[NotebookShare, str]:
     """A new link and its secret, which is shown this once. Only its person and owners may."""
     workload = notebook_for(actor, notebook_id)
-    _require_person(actor, workload)
+    require_person(actor, workload)
     live = NotebookShare.objects.filter(notebook=workload.pk, revoked_at__isnull=True)
     if live.count() >= MOST:
         raise Conflict(f"A notebook has at most {MOST} links. Revoke one.")
@@ -36,7 +36,7 @@ def share_notebook(actor: Actor, notebook_id: str) -> tuple[NotebookShare, str]:
 def revoke_share(actor: Actor, notebook_id: str, share_id: str) -> None:
     """The link lets nobody in any more, and whom it let in is out. Raises NotFound."""
     workload = notebook_for(actor, notebook_id)
-    _require_person(actor, workload)
+    require_person(actor, workload)
     changed = NotebookShare.objects.filter(
         notebook=workload.pk, public_id=share_id.replace("\0", "")[:60], revoked_at__isnull=True
     ).update(revoked_at=clock.now())
@@ -66,8 +66,3 @@ def follow_share(actor: Actor, secret: str) -> Workload:
     NotebookGuest.objects.get_or_create(share=share, user=actor.user)
     audit.record(actor, "notebook.share_followed", team=workload.team, object_id=workload.public_id)
     return workload
-
-
-def _require_person(actor: Actor, workload: Workload) -> None:
-    if actor.user is None or actor.user.pk != workload.created_by_id:
-        require_owner(actor)

@@ -9,7 +9,7 @@ from django.db import transaction
 from accounts.access import team_of
 from accounts.actions import audit
 from accounts.actor import Actor
-from clusters.access import may_open, notebook_for
+from clusters.access import may_open, notebook_for, require_person
 from clusters.actions.launch_checks import refuse
 from clusters.actions.launching import add_attempt, hold_again, queue_new
 from clusters.actions.locks import lock_workload
@@ -65,13 +65,15 @@ def launch_notebook(actor: Actor, request: NotebookRequest) -> tuple[Workload, A
 def start_notebook(actor: Actor, notebook_id: str) -> Workload:
     """Queue a notebook that rests once more, with all it was launched with.
 
-    One that is on its way or runs is left so. Raises InsufficientFunds, InvalidInput where its
-    volume went away.
+    One that is on its way or runs is left so. Raises InsufficientFunds, Conflict where its pool
+    has closed, InvalidInput where its volume went away.
     """
     found = _mine(actor, notebook_id)
     workload = lock_workload(found.pk)
     if workload.status not in AT_REST:
         return workload
+    if not workload.pool.is_open:
+        raise Conflict(f"{workload.pool.name} is closed. Launch a copy of it in another pool.")
     if workload.volume is not None:
         volume = None if workload.volume.removed_at else workload.volume
         refuse({"volume": check_volume(workload.pool, volume, workload.volume.public_id)})
@@ -145,8 +147,10 @@ def set_stops(
 
 @transaction.atomic
 def remove_notebook(actor: Actor, notebook_id: str) -> None:
-    """List it no more. Raises Conflict while it does not rest."""
-    workload = lock_workload(_mine(actor, notebook_id).pk)
+    """List it no more. Only its person and owners may. Raises Conflict while it does not rest."""
+    found = notebook_for(actor, notebook_id)
+    require_person(actor, found)
+    workload = lock_workload(found.pk)
     if workload.status not in AT_REST:
         raise Conflict("Stop the notebook before you remove it.")
     Notebook.objects.filter(workload=workload).update(removed_at=clock.now())

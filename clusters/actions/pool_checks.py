@@ -9,7 +9,8 @@ from typing import Any
 
 from billing.actions.prices import MAX_MICROS_PER_HOUR
 from billing.models import Sku
-from clusters.backends.base import MultiNode, PoolOption
+from clusters.backends.base import PoolOption
+from clusters.backends.capabilities import MultiNode
 from clusters.models import Pool
 from clusters.queries.engines import engine_named
 from portal.lib.errors import Unavailable

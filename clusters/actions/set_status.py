@@ -115,16 +115,28 @@ def _sources(workload: Workload, status: WorkloadStatus) -> list[WorkloadStatus]
     return TRANSITIONS[WorkloadKind(workload.kind)].sources_of(status)
 
 
+def told(event: WorkloadEvent) -> dict[str, Any]:
+    """A step as sockets are told of it; `event` is its number, by which to ask for what follows."""
+    return {
+        "status": event.status,
+        "reason": event.reason,
+        "at": event.at.isoformat(),
+        "event": event.pk,
+        "attempt": event.attempt_number,
+        "message": event.message,
+    }
+
+
 def _tell(event: WorkloadEvent) -> None:
+    publish_on_commit(group_of(event.workload_id), "status", told(event))
+
+
+def tell_again(workload_id: int, status: str, reason: str) -> None:
+    """Let pages look again at what is no step of the timeline: its number is 0."""
     publish_on_commit(
-        group_of(event.workload_id),
+        group_of(workload_id),
         "status",
-        {
-            "status": event.status,
-            "reason": event.reason,
-            "at": event.at.isoformat(),
-            "event": event.pk,
-        },
+        {"status": status, "reason": reason, "at": clock.now().isoformat(), "event": 0},
     )
 
 
@@ -135,18 +147,8 @@ def set_wait(workload_id: int, reason: Reason, detail: str) -> None:
         .exclude(reason=reason, detail=detail)
         .update(reason=reason, detail=detail)
     )
-    if not changed:
-        return
-    publish_on_commit(
-        group_of(workload_id),
-        "status",
-        {
-            "status": WorkloadStatus.QUEUED,
-            "reason": reason,
-            "at": clock.now().isoformat(),
-            "event": 0,
-        },
-    )
+    if changed:
+        tell_again(workload_id, WorkloadStatus.QUEUED, reason)
 
 
 def move_attempt(

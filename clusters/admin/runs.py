@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from django.contrib import admin, messages
@@ -15,8 +16,9 @@ from unfold.decorators import action, display
 from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.jobs import cancel
+from clusters.actions.notebooks import stop_notebook
 from clusters.admin.reasons import ReasonForm
-from clusters.choices import AT_REST, WorkloadStatus
+from clusters.choices import AT_REST, WorkloadKind, WorkloadStatus
 from clusters.models import Attempt, Workload, WorkloadEvent
 from portal.lib.errors import PortalError
 from portal.lib.staff import LookOnlyAdmin, LookOnlyInline
@@ -33,6 +35,10 @@ STATUS_COLOURS = {
 }
 STOPPABLE = sorted(set(WorkloadStatus) - AT_REST - {WorkloadStatus.STOPPING})
 MOST_STOPPED_AT_ONCE = 200
+_STOPS: dict[WorkloadKind, Callable[[Actor, str], Workload]] = {
+    WorkloadKind.JOB: cancel,
+    WorkloadKind.NOTEBOOK: stop_notebook,
+}
 
 
 class AttemptsOfRun(LookOnlyInline):
@@ -141,7 +147,7 @@ class WorkloadAdmin(LookOnlyAdmin):
         for job in jobs:
             actor = Actor.staff(request.user, team=job.team, reason=reason)
             try:
-                cancel(actor, job.public_id)
+                _STOPS[WorkloadKind(job.kind)](actor, job.public_id)
             except PortalError as error:
                 messages.warning(request, f"{job.public_id}: {error.message}")
             else:

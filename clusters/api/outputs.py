@@ -13,8 +13,8 @@ from rest_framework.views import APIView
 
 from accounts.api.base import actor_of
 from clusters.access import job_for
-from clusters.api.jobs import ERRORS, clean_id
 from clusters.api.serializers import FileListSerializer, FileSerializer, LogSerializer
+from clusters.api.workloads import ERRORS, clean_id
 from clusters.downloads import file_response
 from clusters.queries.attempts import number_in
 from clusters.queries.logs import files_of, read_log, shown_attempt

@@ -15,8 +15,8 @@ from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.apps import note_failure, note_ready
 from clusters.actions.notebooks import keep_notebook, stop_notebook
-from clusters.api.jobs import clean_id
 from clusters.api.machines import ProxyAuthentication
+from clusters.api.workloads import clean_id
 from clusters.models import Workload
 from portal.lib.errors import NotFound
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,7 +26,7 @@ from clusters.actions.schedules import (
     run_now,
     update_schedule,
 )
-from clusters.api.jobs import ERRORS, clean_id, render_new
+from clusters.api.job_serializers import JobDetailSerializer
 from clusters.api.schedule_serializers import (
     WHEN,
     NotebookRunSerializer,
@@ -37,12 +37,11 @@ from clusters.api.schedule_serializers import (
     ScheduleSerializer,
     request_from,
 )
-from clusters.api.serializers import JobDetailSerializer
+from clusters.api.workloads import ERRORS, IDEMPOTENCY, clean_id, render_new
 from clusters.models import Schedule
 from clusters.queries.schedules import rows_of, runs_of
 
 RUNS_SHOWN = 50
-KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
 
 
 def render(schedules: list[Schedule]) -> list[dict[str, Any]]:
@@ -57,7 +56,7 @@ class NotebookRunsView(APIView):
     @extend_schema(
         operation_id="notebook_runs_create",
         request=NotebookRunSerializer,
-        parameters=[KEY],
+        parameters=[IDEMPOTENCY],
         responses={201: JobDetailSerializer, **ERRORS},
     )
     def post(self, request: Request) -> Response:
@@ -68,7 +67,8 @@ class NotebookRunsView(APIView):
 
         def deed() -> Response:
             made = run_notebook(actor, NotebookRun(**body.validated_data))
-            return Response(render_new(made.job, made.attempt), status=status.HTTP_201_CREATED)
+            shown = render_new(made.job, made.attempt, JobDetailSerializer)
+            return Response(shown, status=status.HTTP_201_CREATED)
 
         return once(request, actor, deed)
 
@@ -84,7 +84,7 @@ class SchedulesView(APIView):
     @extend_schema(
         operation_id="schedules_create",
         request=ScheduleRequestSerializer,
-        parameters=[KEY],
+        parameters=[IDEMPOTENCY],
         responses={201: ScheduleSerializer, **ERRORS},
     )
     def post(self, request: Request) -> Response:
@@ -184,7 +184,7 @@ class ScheduleNowView(APIView):
     @extend_schema(
         operation_id="schedules_run",
         request=None,
-        parameters=[KEY],
+        parameters=[IDEMPOTENCY],
         responses={201: JobDetailSerializer, **ERRORS},
     )
     def post(self, request: Request, schedule_id: str) -> Response:
@@ -193,6 +193,7 @@ class ScheduleNowView(APIView):
 
         def deed() -> Response:
             made = run_now(actor, clean_id(schedule_id))
-            return Response(render_new(made.job, made.attempt), status=status.HTTP_201_CREATED)
+            shown = render_new(made.job, made.attempt, JobDetailSerializer)
+            return Response(shown, status=status.HTTP_201_CREATED)
 
         return once(request, actor, deed)

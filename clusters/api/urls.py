@@ -4,6 +4,19 @@ from django.urls import path
 
 from clusters.api.agent import AgentSamplesView
 from clusters.api.jobs import JobCancelView, JobsView, JobView
+from clusters.api.notebook_access import (
+    NotebookAccessView,
+    NotebookSharesView,
+    NotebookShareView,
+)
+from clusters.api.notebooks import (
+    NotebookEventsView,
+    NotebookKeepView,
+    NotebookStartView,
+    NotebookStopView,
+    NotebooksView,
+    NotebookView,
+)
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
 from clusters.api.proxy import AppAnswerView, KeepView, StopView
@@ -32,6 +45,19 @@ urlpatterns = [
     path("schedules/<str:schedule_id>/pause", SchedulePauseView.as_view(), name="api_pause"),
     path("schedules/<str:schedule_id>/resume", ScheduleResumeView.as_view(), name="api_resume"),
     path("schedules/<str:schedule_id>/run", ScheduleNowView.as_view(), name="api_schedule_now"),
+    path("notebooks", NotebooksView.as_view(), name="api_notebooks"),
+    path("notebooks/<str:notebook_id>", NotebookView.as_view(), name="api_notebook"),
+    path("notebooks/<str:notebook_id>/start", NotebookStartView.as_view(), name="api_start"),
+    path("notebooks/<str:notebook_id>/stop", NotebookStopView.as_view(), name="api_stop"),
+    path("notebooks/<str:notebook_id>/keep", NotebookKeepView.as_view(), name="api_keep"),
+    path("notebooks/<str:notebook_id>/events", NotebookEventsView.as_view(), name="api_events"),
+    path("notebooks/<str:notebook_id>/access", NotebookAccessView.as_view(), name="api_access"),
+    path("notebooks/<str:notebook_id>/shares", NotebookSharesView.as_view(), name="api_shares"),
+    path(
+        "notebooks/<str:notebook_id>/shares/<str:share_id>",
+        NotebookShareView.as_view(),
+        name="api_share",
+    ),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
     path("proxy/apps/<int:app_id>/answer", AppAnswerView.as_view(), name="api_proxy_answer"),
     path("proxy/notebooks/<str:notebook_id>/keep", KeepView.as_view(), name="api_proxy_keep"),

@@ -11,7 +11,8 @@ from django.db.models import Exists, OuterRef
 from accounts.actor import Actor
 from clusters.actions.apps import open_route
 from clusters.actions.stopping import request_stop
-from clusters.backends.base import BackendUnavailable, Serving
+from clusters.backends.base import BackendUnavailable
+from clusters.backends.capabilities import Serving
 from clusters.backends.registry import backend
 from clusters.choices import (
     AppState,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from clusters.actions.pools import NOT_REPORTED, refresh_inventory
-from clusters.backends.base import Backend, BackendUnavailable, Drain
+from clusters.backends.base import Backend, BackendUnavailable
+from clusters.backends.capabilities import Drain
 from clusters.backends.registry import backend
 from clusters.models import Node, Pool
 

@@ -10,7 +10,7 @@ from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.registry import backend
 from clusters.choices import AttemptState
 from clusters.control.engines import is_answering
-from clusters.models import Attempt
+from clusters.models import Attempt, Side
 from portal.lib import clock
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,9 @@ def stop_strays(engine: Backend, names: Sequence[str], *, taken_at: datetime) ->
         if attempt.stop_sent_at is None or attempt.stop_sent_at < _again(grace):
             logger.warning("%s has ended but is still there: stopping it", attempt.external_name)
             _stop(engine, attempt, grace)
-    return [name for name in names if name not in known]
+    sides = Side.objects.filter(external_name__in=set(names) - known.keys())
+    ours = {*known, *sides.values_list("external_name", flat=True)}
+    return [name for name in names if name not in ours]
 
 
 def _has_successor(attempt: Attempt) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -12,25 +11,20 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.pages.base import PortalRequest, signed_in
+from accounts.pages.base import PortalRequest, fresh, signed_in
 from clusters.access import job_for
 from clusters.actions.jobs import cancel
 from clusters.backends.base import OutputFile
 from clusters.choices import AttemptState, WorkloadStatus
 from clusters.models import Workload
-from clusters.pages.job_attempts import attempt_badge, attempt_choice, attempt_rows
-from clusters.pages.job_facts import details_of, steps_of, stop_dialog
-from clusters.pages.job_status import status_line
 from clusters.pages.output import asked_attempt
-from clusters.queries.attempts import is_queued_by_engine
-from clusters.queries.jobs import detail_of, rate_of
+from clusters.pages.run_facts import details_of, steps_of
+from clusters.pages.run_now import chart_words, now_of
 from clusters.queries.logs import files_of, shown_attempt
+from clusters.queries.runs import detail_of
 from portal.lib.errors import Conflict, Unavailable
 
-ATTEMPTS_SHOWN = 100
 FILES_SHOWN = 200
-MEASURED = "Measured once a second while it runs."
-NOT_MEASURED = "The machines of this pool do not report their GPUs to FastGPU."
 
 
 @require_safe
@@ -42,13 +36,8 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     """
     found = job_for(request.actor, job_id[:60])
     chosen = asked_attempt(request)
-    query = f"?chosen={chosen}" if chosen is not None else ""
-    context = _now(found, chosen) | {
-        "command": found.command,
-        "chart_words": NOT_MEASURED if is_queued_by_engine(found.pool) else MEASURED,
-        "socket": f"/ws/jobs/{found.public_id}/{query}",
-    }
-    return _fresh(render(request, "clusters/job.html", context))
+    context = _now(found, chosen) | {"command": found.command, "chart_words": chart_words(found)}
+    return fresh(render(request, "clusters/job.html", context))
 
 
 @require_safe
@@ -57,7 +46,7 @@ def job_status(request: PortalRequest, job_id: str) -> HttpResponse:
     """Status, cost and timeline, as they stand."""
     found = job_for(request.actor, job_id[:60])
     context = _now(found, asked_attempt(request)) | {"is_part": True}
-    return _fresh(render(request, "clusters/job_now.html", context))
+    return fresh(render(request, "clusters/job_now.html", context))
 
 
 @require_safe
@@ -83,7 +72,7 @@ def job_files(request: PortalRequest, job_id: str) -> HttpResponse:
         "more": max(0, len(shown) - FILES_SHOWN),
         "total_bytes": sum(file.size_bytes for file in shown),
     }
-    return _fresh(render(request, "clusters/job_files.html", context))
+    return fresh(render(request, "clusters/job_files.html", context))
 
 
 @require_POST
@@ -103,11 +92,6 @@ def job_cancel(request: PortalRequest, job_id: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("job", args=[job_id]), status=303)
 
 
-def _fresh(response: HttpResponse) -> HttpResponse:
-    response["Cache-Control"] = "no-store"
-    return response
-
-
 def _is_hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
@@ -115,24 +99,5 @@ def _is_hidden(path: str) -> bool:
 def _now(found: Workload, attempt: int | None) -> dict[str, Any]:
     """What changes while the job lives."""
     detail = detail_of(found, attempt=attempt)
-    why = status_line(detail)
-    rows = attempt_rows(detail)
-    at = detail.cost.at
-    return {
-        "job": found,
-        "detail": detail,
-        "chosen": attempt,
-        "asked": f"?attempt={attempt}" if attempt is not None else "",
-        "may_stop": not detail.is_final and found.status != WorkloadStatus.STOPPING,
-        "rate_micros": rate_of(found),
-        "steps": steps_of(detail),
-        "why": why,
-        "starts_in": why.starts_at - at if why.starts_at else None,
-        "attempt_badge": attempt_badge(detail),
-        "ticks_from": at - (detail.ran_for or timedelta(0)),
-        "rows": rows[-ATTEMPTS_SHOWN:],
-        "choice": attempt_choice(rows, chosen=attempt),
-        "attempts_left_out": max(0, len(detail.attempts) - ATTEMPTS_SHOWN),
-        "details": details_of(detail),
-        "stop": stop_dialog(detail),
-    }
+    own = {"steps": steps_of(detail), "details": details_of(detail)}
+    return now_of(detail, chosen=attempt) | own

@@ -12,11 +12,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from accounts.pages.base import PortalRequest, signed_in
+from accounts.pages.base import PortalRequest, fresh, signed_in
 from clusters.access import jobs_of
 from clusters.examples import DIGITS
+from clusters.pages.chips import chips_of
 from clusters.pages.launch import example_cost_micros
-from clusters.queries.jobs import FILTERS, filter_counts, filtered, rows_of
+from clusters.queries.runs import JOB_FILTERS, filter_counts, filtered, rows_of
 from portal.lib import clock
 
 PAGE_SIZE = 25
@@ -28,19 +29,19 @@ PAGE_SIZE = 25
 def jobs(request: PortalRequest) -> HttpResponse:
     """The team's jobs, newest first; for htmx only the table."""
     template = "clusters/jobs_live.html" if request.htmx else "clusters/jobs.html"
-    response = render(request, template, _context(request))
-    response["Cache-Control"] = "no-store"
-    return response
+    return fresh(render(request, template, _context(request)))
 
 
 def _context(request: PortalRequest) -> dict[str, Any]:
     found = jobs_of(request.actor)
     status = request.GET.get("status", "")
-    counts = filter_counts(found)
-    page = Paginator(filtered(found, status), PAGE_SIZE).get_page(request.GET.get("page"))
+    counts = filter_counts(found, JOB_FILTERS)
+    page = Paginator(filtered(found, status, JOB_FILTERS), PAGE_SIZE).get_page(
+        request.GET.get("page")
+    )
     query = urlencode({"status": status}) if status else ""
     return {
-        "chips": _chips(counts, status),
+        "chips": chips_of(counts, JOB_FILTERS, chosen=status, home=reverse("jobs")),
         "rows": rows_of(list(page.object_list)),
         "page": page,
         "query": query,
@@ -52,16 +53,3 @@ def _context(request: PortalRequest) -> dict[str, Any]:
         "example_micros": None if counts["all"] else example_cost_micros(request.actor, DIGITS),
         "at": clock.now(),
     }
-
-
-def _chips(counts: dict[str, int], status: str) -> list[dict[str, Any]]:
-    names = {"": "all", **{name: name for name in FILTERS}}
-    return [
-        {
-            "label": name.capitalize(),
-            "count": counts[name],
-            "url": f"?status={value}" if value else reverse("jobs"),
-            "is_active": value == status,
-        }
-        for value, name in names.items()
-    ]

@@ -1,4 +1,4 @@
-"""What a job leaves: its log, its files, its telemetry."""
+"""What a run leaves: its log, its files, its telemetry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from accounts.pages.base import PortalRequest, signed_in
 from clusters.access import job_for
 from clusters.downloads import AsyncPieces, attachment, file_response
+from clusters.models import Workload
 from clusters.queries.attempts import number_in
 from clusters.queries.logs import pieces_of_log, read_log, shown_attempt
 from clusters.queries.telemetry import Series, telemetry_of
@@ -44,8 +45,11 @@ def job_log(request: PortalRequest, job_id: str) -> HttpResponse:
 @signed_in
 def job_log_download(request: PortalRequest, job_id: str) -> HttpResponseBase:
     """The whole log of one attempt as a file."""
-    found = job_for(request.actor, job_id[:60])
-    attempt = asked_attempt(request)
+    return log_response(job_for(request.actor, job_id[:60]), asked_attempt(request))
+
+
+def log_response(found: Workload, attempt: int | None) -> HttpResponseBase:
+    """The whole log of one attempt of a run, streamed."""
     suffix = f"-{attempt}" if attempt is not None else ""
     return attachment(
         AsyncPieces(pieces_of_log(found, attempt=attempt)),
@@ -66,8 +70,12 @@ def job_file(request: PortalRequest, job_id: str, path: str) -> HttpResponseBase
 @signed_in
 def job_telemetry(request: PortalRequest, job_id: str) -> JsonResponse:
     """The stored samples of one attempt, thinned out; times in milliseconds UTC."""
-    found = job_for(request.actor, job_id[:60])
-    attempt = shown_attempt(found, asked_attempt(request))
+    return telemetry_response(job_for(request.actor, job_id[:60]), asked_attempt(request))
+
+
+def telemetry_response(found: Workload, number: int | None) -> JsonResponse:
+    """The stored samples of one attempt of a run. Raises Http404 where there is none."""
+    attempt = shown_attempt(found, number)
     if attempt is None:
         raise Http404
     telemetry = telemetry_of(attempt)

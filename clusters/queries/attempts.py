@@ -12,7 +12,15 @@ from django.db.models.functions import Coalesce
 
 from billing.queries.usage import Part
 from clusters.backends.registry import backend
-from clusters.choices import ENDINGS, IN_ENGINE, AttemptState, Reason, WorkloadStatus
+from clusters.choices import (
+    ENDINGS,
+    IN_ENGINE,
+    AttemptState,
+    Reason,
+    WorkloadKind,
+    WorkloadStatus,
+    status_after,
+)
 from clusters.models import Attempt, Engine, Pool, Workload
 from portal.lib import clock
 from portal.lib.errors import InvalidInput, NotFound
@@ -40,7 +48,7 @@ class Unseen:
 class AttemptFacts:
     """One attempt with its part of the bill at `at`. Money in micro-units.
 
-    `rate_micros` an hour is 0 where nothing ticks; `is_retried` where another attempt follows.
+    `rate_micros` an hour is 0 where nothing ticks; `is_followed` where another attempt is.
     """
 
     attempt: Attempt
@@ -48,21 +56,22 @@ class AttemptFacts:
     cost_micros: int
     billed_us: int
     rate_micros: int
-    is_retried: bool
+    is_followed: bool
 
     @property
     def number(self) -> int:
         """1 for the first."""
         return self.attempt.number
 
-    @property
-    def status(self) -> WorkloadStatus:
-        """The word people know for where it stands."""
+    def status(self, kind: WorkloadKind) -> WorkloadStatus:
+        """The word people know for where it stands, being one of a workload of this kind."""
         state = AttemptState(self.attempt.state)
         if state != AttemptState.ENDED:
             return _STATUS_OF[state]
         reason = self.attempt.reason
-        return ENDINGS[Reason(reason)].status if reason in ENDINGS else WorkloadStatus.FAILED
+        if reason not in ENDINGS:
+            return WorkloadStatus.FAILED
+        return status_after(kind, Reason(reason))
 
     @property
     def ran_for(self) -> timedelta | None:
@@ -115,7 +124,7 @@ def attempt_facts(
             cost_micros=sum(part.net_micros for part in by_number[attempt.number]),
             billed_us=sum(part.billed_us for part in by_number[attempt.number]),
             rate_micros=sum(part.burn_micros_per_hour for part in by_number[attempt.number]),
-            is_retried=attempt is not attempts[-1],
+            is_followed=attempt is not attempts[-1],
         )
         for attempt in attempts
     )

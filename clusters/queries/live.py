@@ -1,16 +1,18 @@
-"""A job as its live page needs it."""
+"""A run as its live page needs it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from accounts.access import actor_of_user
+from accounts.access import actors_of
+from accounts.actor import Actor
 from accounts.models import User
-from clusters.access import job_for
+from clusters.access import job_for, notebook_for
 from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.registry import backend
-from clusters.choices import AT_REST, AttemptState
+from clusters.choices import AT_REST, AttemptState, WorkloadKind
 from clusters.models import Attempt, Workload
 from clusters.queries.logs import has_offset, shown_attempt, tail_offset
 from portal.lib.errors import NotFound
@@ -19,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LiveJob:
-    """The job and the attempt whose log is shown; `attempt` is 0 where there is none.
+class LiveRun:
+    """The run and the attempt whose log is shown; `attempt` is 0 where there is none.
 
     `chosen` is the attempt the viewer asked for; None follows the latest that has begun.
     """
@@ -33,7 +35,7 @@ class LiveJob:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether nothing more will happen to it by itself."""
         return self.job.status in AT_REST
 
     @property
@@ -47,31 +49,39 @@ class LiveJob:
         return backend(self.job.pool.backend)
 
 
-def live_job_of(user: User, job_id: str, *, chosen: int | None = None) -> LiveJob:
-    """The job, in whichever of the person's teams it is. Raises NotFound."""
-    for team_id in user.memberships.order_by("pk").values_list("team__public_id", flat=True):
+def live_run_of(
+    user: User, kind: WorkloadKind, public_id: str, *, chosen: int | None = None
+) -> LiveRun:
+    """The run, in whichever of the person's teams it is. Raises NotFound."""
+    for actor in actors_of(user):
         try:
-            job = job_for(actor_of_user(user, team_id=team_id), job_id)
+            found = _DOORS[kind](actor, public_id)
         except NotFound:
             continue
-        return _described(job, chosen)
-    raise NotFound("There is no such job.")
+        return _described(found, chosen)
+    raise NotFound(f"There is no such {kind.label.lower()}.")
 
 
-def live_job_again(seen: LiveJob) -> LiveJob:
-    """The same job as it stands now."""
+_DOORS: dict[WorkloadKind, Callable[[Actor, str], Workload]] = {
+    WorkloadKind.JOB: job_for,
+    WorkloadKind.NOTEBOOK: notebook_for,
+}
+
+
+def live_run_again(seen: LiveRun) -> LiveRun:
+    """The same run as it stands now."""
     job = Workload.objects.select_related("pool").get(pk=seen.job.pk)
     return _described(job, seen.chosen)
 
 
-def has_ended(live: LiveJob) -> bool:
+def has_ended(live: LiveRun) -> bool:
     """Whether the attempt that is shown is over as the portal knows it."""
     return Attempt.objects.filter(
         external_name=live.external_name, state=AttemptState.ENDED
     ).exists()
 
 
-def log_start(live: LiveJob, *, offset: int | None, attempt: int | None, keep: int) -> int:
+def log_start(live: LiveRun, *, offset: int | None, attempt: int | None, keep: int) -> int:
     """Where a viewer begins: at `offset` where that lies in this attempt's log, else `keep` bytes
     before its end. Unknown, because the engine does not answer: where the viewer asked.
     """
@@ -89,9 +99,9 @@ def log_start(live: LiveJob, *, offset: int | None, attempt: int | None, keep: i
         return (offset or 0) if is_same else 0
 
 
-def _described(job: Workload, chosen: int | None) -> LiveJob:
+def _described(job: Workload, chosen: int | None) -> LiveRun:
     attempt = shown_attempt(job, chosen)
-    return LiveJob(
+    return LiveRun(
         job=job,
         attempt=attempt.number if attempt else 0,
         external_name=attempt.external_name if attempt else "",

@@ -23,6 +23,10 @@ class Transitions(Generic[State]):
         """The states from which `target` may be entered: the guard of a conditional update."""
         return [source for source, targets in self._table.items() if target in targets]
 
+    def states(self) -> list[State]:
+        """All there are."""
+        return list(self._table)
+
     def final(self) -> list[State]:
         """States nothing follows."""
         return [state for state, targets in self._table.items() if not targets]

@@ -17,12 +17,12 @@ from accounts.pages.base import PortalRequest, signed_in
 from billing.models import CreditLot
 from billing.pages.facts import facts_of as facts_of_funds
 from billing.queries.usage import burn_of, cost_of, spent_micros
-from clusters.access import jobs_of
+from clusters.access import workloads_of
 from clusters.actions.launching import RESOURCE_KIND
 from clusters.choices import AT_REST, Reason, WorkloadStatus
 from clusters.models import Workload
 from clusters.queries.attempts import ran_by_job
-from clusters.queries.jobs import queue_positions
+from clusters.queries.runs import queue_positions
 from portal.context import LIVE, FrameFacts, facts_of, launch_url
 from portal.lib import clock
 from portal.templatetags.portal_format import money
@@ -33,7 +33,7 @@ LIVE_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job with what it came to so far; `rate_micros` an hour is 0 when nothing ticks."""
+    """A run with what it came to so far; `rate_micros` an hour is 0 when nothing ticks."""
 
     job: Workload
     reason: str
@@ -69,7 +69,7 @@ def dashboard(request: PortalRequest) -> HttpResponse:
 
 
 def _context(facts: FrameFacts) -> dict[str, Any]:
-    jobs = jobs_of(facts.actor)
+    jobs = workloads_of(facts.actor).filter(notebook__removed_at__isnull=True)
     live = list(jobs.filter(status__in=[WorkloadStatus.QUEUED, *LIVE])[:LIVE_SHOWN])
     ended = list(jobs.filter(status__in=AT_REST)[:RECENT])
     costs = cost_of(RESOURCE_KIND, [job.pk for job in [*live, *ended]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -103,6 +104,12 @@ def bytes(count: int | None) -> str:  # the filter's name in templates
         unit += 1
     digits = 0 if unit == 0 or value >= 100 else 1
     return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+@register.filter
+def run_url(public_id: str) -> str:
+    """The page of a run, by the kind its id begins with."""
+    return reverse("notebook" if public_id.startswith("nb_") else "job", args=[public_id])
 
 
 @register.filter

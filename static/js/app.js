@@ -7,6 +7,7 @@ import "./rows.js";
 import "./tips.js";
 import "./tabs.js";
 import "./forms.js";
+import "./local-time.js";
 import "./toasts.js";
 import "./ticking.js";
 import "./shortcuts.js";

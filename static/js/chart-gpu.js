@@ -1,5 +1,6 @@
 // GPU charts: one line a GPU, gaps drawn as gaps, shared hover, the same as a table.
-import { currentTheme, token } from "./theme.js";
+import { CONFIG, cell, isShown, layout as plotLayout } from "./plot.js";
+import { token } from "./theme.js";
 
 const GIB = 1024 ** 3;
 const KEPT = 1800;
@@ -26,8 +27,9 @@ export class GpuCharts {
     }
     document.addEventListener("themechange", () => this.draw());
     document.addEventListener("visibilitychange", () => this.isDirty && this.draw());
-    // A chart that is not shown has no size to draw in.
+    // A chart that is not shown has no size to draw in; what stands beside it comes and goes.
     document.addEventListener("tabchosen", () => this.shown());
+    new ResizeObserver(() => this.shown()).observe(this.charts[0].plot);
   }
 
   /** Forget every sample: those of another attempt follow. */
@@ -91,7 +93,7 @@ export class GpuCharts {
     const gpus = [...this.gpus.values()].sort((a, b) => a.index - b.index);
     chart.box.querySelector(".chart-empty").hidden = true;
     const traces = gpus.map((gpu, i) => this.trace(chart, gpu, i));
-    Plotly.react(chart.plot, traces, layout(chart, gpus), { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false, showTips: false });
+    Plotly.react(chart.plot, traces, layout(chart, gpus), CONFIG);
     if (!chart.isWired) this.wire(chart);
     const last = gpus.map((gpu) => gpu[chart.key].at(-1)).filter((v) => v !== null && v !== undefined);
     chart.box.querySelector(".chart-now").textContent = last.length ? chart.text(mean(last) / chart.scale) : "";
@@ -143,21 +145,15 @@ export class GpuCharts {
     const details = chart.box.querySelector("details");
     if (!details.open) return;
     const gpus = [...this.gpus.values()].sort((a, b) => a.index - b.index);
-    const cell = (tag, text, isNumber) => {
-      const made = document.createElement(tag);
-      made.textContent = text;
-      if (isNumber) made.className = "num";
-      return made;
-    };
     details.querySelector("thead tr").replaceChildren(
-      cell("th", "Time", false),
+      cell("th", "Time"),
       ...gpus.map((gpu) => cell("th", `GPU ${gpu.index}`, true)),
     );
     const times = [...new Set(gpus.flatMap((gpu) => gpu.at.slice(-TABLE_ROWS)))].sort((a, b) => b - a).slice(0, TABLE_ROWS);
     details.querySelector("tbody").replaceChildren(
       ...times.map((at) => {
         const row = document.createElement("tr");
-        row.append(cell("td", clock(at), false));
+        row.append(cell("td", clock(at)));
         for (const gpu of gpus) {
           const value = gpu[chart.key][gpu.at.lastIndexOf(at)];
           row.append(cell("td", value === null || value === undefined ? "–" : chart.text(value / chart.scale), true));
@@ -168,7 +164,6 @@ export class GpuCharts {
   }
 }
 
-const isShown = (element) => element.offsetParent !== null;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function legend(chart, gpus) {
@@ -186,8 +181,6 @@ function legend(chart, gpus) {
 }
 
 function layout(chart, gpus) {
-  const text = token("--muted");
-  const grid = token("--chart-grid");
   const highest = Math.max(0, ...gpus.flatMap((gpu) => gpu[chart.key])) / chart.scale;
   const most = Math.max(...gpus.map(chart.top));
   // Memory fills its chart; a share of a large card would be a flat line at the bottom.
@@ -196,18 +189,8 @@ function layout(chart, gpus) {
   const last = Math.max(...gpus.map((gpu) => gpu.at.at(-1) ?? 0));
   // The first seconds keep their place instead of being stretched over the whole width.
   const shown = last - first < LEAST_MS ? { range: [new Date(first), new Date(first + LEAST_MS)] } : { autorange: true };
-  return {
-    margin: { l: 44, r: 12, t: 8, b: 28 },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: "system-ui, sans-serif", size: 12, color: text },
-    showlegend: false,
-    dragmode: false,
-    hovermode: "x unified",
-    hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { color: token("--text") } },
-    xaxis: { ...shown, type: "date", gridcolor: grid, linecolor: grid, zeroline: false, fixedrange: true, nticks: 5, tickformat: "%H:%M:%S", hoverformat: "%H:%M:%S" },
-    yaxis: { range: [0, top * 1.02], gridcolor: grid, zeroline: false, fixedrange: true, nticks: 5 },
-    datarevision: Date.now(),
-    uirevision: currentTheme(),
-  };
+  return plotLayout({
+    xaxis: { ...shown, tickformat: "%H:%M:%S", hoverformat: "%H:%M:%S" },
+    yaxis: { range: [0, top * 1.02] },
+  });
 }

@@ -1,3 +1,9 @@
+// A dialog that comes in with an answer is opened at once.
+const openNow = (root) => root.querySelector("dialog[data-open-now]")?.showModal();
+
+document.addEventListener("htmx:afterSwap", (event) => openNow(event.target));
+openNow(document);
+
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-open-dialog]");
   if (opener) {

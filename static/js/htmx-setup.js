@@ -14,8 +14,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 });
 
+// What is asked for again and again tries again by itself, and its page says that it is out of date.
+const isPolled = ({ elt }) => elt?.getAttribute("hx-trigger")?.includes("every") || elt?.hasAttribute("data-polled");
+
 document.addEventListener("htmx:responseError", (event) => {
-  const { xhr } = event.detail;
+  const { xhr, elt } = event.detail;
+  if (elt?.hasAttribute("data-polled")) return;
   const reference = xhr.getResponseHeader("X-Request-Id");
   const why = xhr.status >= 500 ? "Something broke on our side." : "That was refused.";
   toast(`${why} Reload the page and try again.${reference ? ` Reference ${reference}` : ""}`, "error");
@@ -23,8 +27,6 @@ document.addEventListener("htmx:responseError", (event) => {
 
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, (event) => {
-    // Polling tries again by itself; only what a person asked for needs an answer.
-    const isPolling = event.detail.elt?.getAttribute("hx-trigger")?.includes("every");
-    if (!isPolling) toast("The server does not answer. Try again in a moment.", "error");
+    if (!isPolled(event.detail)) toast("The server does not answer. Try again in a moment.", "error");
   });
 }

@@ -25,6 +25,7 @@ from tests.billing.sandbox.harness import (
     until,
 )
 
+pytest.register_assert_rewrite("tests.billing.books", "tests.billing.machine")
 START = datetime(2026, 5, 4, 10, tzinfo=UTC)
 
 

@@ -1,7 +1,7 @@
 """`python -m tests.browser.screenshots`: every page, light and dark, phone and desk.
 
 Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
-README) and `build/screenshots` (all).
+README) and `build/screenshots` (all). Parts can be asked for by name: `money`, `all`, `notebooks`.
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ def main() -> int:
     try:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            take_money(browser, stack)
-            if "money" not in sys.argv:
+            parts = set(sys.argv[1:]) or {"money", "all", "notebooks"}
+            if "money" in parts:
+                take_money(browser, stack)
+            if "all" in parts:
                 with Developer(stack) as developer:
                     take_all(browser, stack, developer)
+            if "notebooks" in parts:
+                take_notebooks(browser, stack)
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for page, name in README.items() if "money" not in sys.argv else ():
+    for page, name in README.items() if len(sys.argv) == 1 else ():
         shutil.copy(OUT / f"{page}-light-1440.png", ROOT / "docs" / "img" / f"{name}.png")
     sys.stdout.write(f"{len(list(OUT.glob('*.png')))} screenshots in {OUT}\n")
     return 0
 
 
 def take_money(browser: Browser, stack: Stack) -> None:
-    """Cards and payments: none yet, and some of each; also `... screenshots money` alone."""
+    """Cards and payments: none yet, and some of each."""
     empty = {"cards-empty": "/billing/cards/", "payments-empty": "/billing/payments/"}
     shoot(browser, stack, empty, signed_in=True)
     page = browser.new_page()
@@ -164,6 +168,49 @@ def take_all(browser: Browser, stack: Stack, developer: Developer) -> None:
         },
         signed_in=True,
     )
+
+
+def take_notebooks(browser: Browser, stack: Stack) -> None:
+    """None yet, one on its way, ready, shared and at rest, and what another member sees."""
+    empty = {"notebooks-empty": "/notebooks/", "notebook-new": "/notebooks/new/"}
+    shoot(browser, stack, empty, signed_in=True)
+    page = browser.new_page()
+    sign_in(page, stack)
+    path = launch_notebook(page, stack, "a-notebook-whose-name-says-all-there-is-to-say-of-it-0042")
+    shoot(browser, stack, {"notebook-starting": path}, signed_in=True)
+    page.goto(stack.url + path)
+    page.locator("#open-button").wait_for(timeout=120_000)
+    shoot(
+        browser,
+        stack,
+        {
+            "notebook-ready": path,
+            "notebook-idle": f"{path}#idle",
+            "notebook-attempts": f"{path}#attempts",
+            "notebook-details": f"{path}#details",
+            "notebook-shares": f"{path}shares/",
+            "notebooks": "/notebooks/",
+        },
+        signed_in=True,
+    )
+    page.goto(stack.url + path)
+    page.locator("#stop-button").click()
+    page.screenshot(path=OUT / "notebook-stop-light-1440.png")
+    page.locator("#stop-dialog button[type=submit]").click()
+    page.locator("#start-button").wait_for(timeout=60_000)
+    shoot(browser, stack, {"notebook-stopped": path}, signed_in=True)
+    page.close()
+
+
+def launch_notebook(page: Page, stack: Stack, name: str) -> str:
+    """Launch one and leave the page that would open it; returns its path."""
+    page.goto(f"{stack.url}/notebooks/new/")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_role("button", name="Launch").click()
+    page.wait_for_url("**/notebooks/nb_*/*")
+    path = page.url.removeprefix(stack.url).partition("?")[0]
+    page.goto(stack.url + path)
+    return path
 
 
 def shoot(

@@ -30,7 +30,7 @@ def test_the_page_follows_from_one_attempt_to_the_next(stack: Stack, browser: Br
     expect(lines).to_contain_text("attempt 2 line 4", timeout=60_000)
     expect(lines).not_to_contain_text("attempt 1")
     expect(page.locator("#L1")).to_contain_text("attempt 2 line 1")
-    expect(page.locator("#job-facts")).to_contain_text("Succeeded", timeout=30_000)
+    expect(page.locator("#run-facts")).to_contain_text("Succeeded", timeout=30_000)
 
     page.get_by_role("tab", name="Attempts 2").click()
     rows = page.locator(".run-attempts tbody tr")

@@ -1,4 +1,4 @@
-"""The socket of a job's page."""
+"""The socket of a run's page."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from channels.db import database_sync_to_async
 from accounts.actor import Actor
 from accounts.models import Membership, User
 from clusters import consumers
-from clusters.actions.jobs import launch
+from clusters.actions.apps import note_failure
+from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
-from clusters.actions.set_status import group_of
+from clusters.actions.set_status import group_of, told
 from clusters.backends.base import EndReason
-from clusters.models import Attempt, Workload
+from clusters.models import App, Attempt, Workload, WorkloadEvent
 from clusters.tasks import drive_pool
 from clusters.telemetry.follow import PIECE_BYTES
 from portal.lib.events import publish
 from tests.conftest import Engine
 from tests.fakes.loop import tick
+from tests.fakes.notebooks import launched, let_answer, starting
 from tests.fakes.socket import Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,6 +195,106 @@ async def test_a_removed_member_loses_the_socket(
     await socket.take("hello")
     await database_sync_to_async(Membership.objects.filter(user=bob).delete)()
     assert await socket.closed_with() == 4404
+
+
+# --- steps of the timeline ---
+
+
+def steps_of(run: Workload) -> list[int]:
+    """Their numbers."""
+    return list(
+        WorkloadEvent.objects.filter(workload=run).order_by("pk").values_list("pk", flat=True)
+    )
+
+
+async def numbers_from(socket: Socket, count: int) -> list[int]:
+    """The numbers of the next steps that are told."""
+    return [(await socket.take("status"))["event"] for _ in range(count)]
+
+
+async def test_who_comes_back_is_told_the_steps_that_were_missed_and_then_the_next(
+    open_as: Open, alice: User, actor: Actor, job: Workload
+) -> None:
+    first, *missed = await database_sync_to_async(steps_of)(job)
+    socket = await open_as(alice, f"?after={first}")
+    assert await numbers_from(socket, len(missed)) == missed
+    await database_sync_to_async(cancel)(actor, job.public_id)
+    data = await socket.take("status")
+    assert (data["status"], data["reason"], data["event"] > missed[-1]) == (
+        "stopping", "stop_requested", True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("query", ["", "?after=999999999", "?after=x", "?after=-1"])
+async def test_who_missed_nothing_is_told_what_comes_only(
+    open_as: Open, alice: User, actor: Actor, job: Workload, query: str
+) -> None:
+    known = await database_sync_to_async(steps_of)(job)
+    socket = await open_as(alice, query)
+    assert (await socket.take("hello"))["event"] == known[-1]
+    await database_sync_to_async(cancel)(actor, job.public_id)
+    assert (await socket.take("status"))["event"] > known[-1]
+
+
+async def test_a_step_that_is_told_twice_is_sent_once(
+    open_as: Open, alice: User, job: Workload
+) -> None:
+    last = await database_sync_to_async(
+        WorkloadEvent.objects.filter(workload=job).order_by("-pk").first
+    )()
+    assert last is not None
+    socket = await open_as(alice, f"?after={last.pk - 1}")
+    assert (await socket.take("status"))["event"] == last.pk
+    await socket.take("hello")
+    await database_sync_to_async(publish)(group_of(job.pk), "status", told(last))
+    await database_sync_to_async(publish)(group_of(job.pk), "gpu", {"attempt": 1, "gpus": []})
+    assert (await socket.next())["kind"] == "gpu"
+
+
+async def test_a_step_whose_event_was_lost_is_told_at_the_next_look(
+    open_as: Open, alice: User, job: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "LOOK_SECONDS", 0.1)
+    socket = await open_as(alice)
+    await socket.take("hello")
+    await database_sync_to_async(Workload.objects.filter(pk=job.pk).update)(status="stopping")
+    step = await database_sync_to_async(WorkloadEvent.objects.create)(
+        workload=job, status="stopping", reason="stop_requested"
+    )
+    assert (await socket.take("status"))["event"] == step.pk
+
+
+async def test_a_notebooks_socket_tells_each_step_until_it_is_ready(
+    alice: User, actor: Actor, engine: Engine, sockets: list[Socket]
+) -> None:
+    notebook = await database_sync_to_async(launched)(actor)
+    socket = await Socket.opened(f"/ws/notebooks/{notebook.public_id}/?after=0", alice)
+    sockets.append(socket)
+    await database_sync_to_async(tick)()
+    await database_sync_to_async(let_answer)(notebook)
+    told_reasons = [(await socket.take("status"))["reason"] for _ in range(4)]
+    assert told_reasons == ["waiting_for_gpus", "starting", "server_starting", "running"]
+
+
+async def test_what_a_starting_server_answers_lets_its_page_look_again(
+    alice: User, actor: Actor, engine: Engine, sockets: list[Socket]
+) -> None:
+    notebook = await database_sync_to_async(starting)(actor)
+    socket = await Socket.opened(f"/ws/notebooks/{notebook.public_id}/", alice)
+    sockets.append(socket)
+    await socket.take("hello")
+    app = await database_sync_to_async(App.objects.get)(workload=notebook)
+    await database_sync_to_async(note_failure)(app.pk, "It answers 500.")
+    data = await socket.take("status")
+    assert (data["reason"], data["event"]) == ("server_starting", 0)
+
+
+async def test_a_job_has_no_notebooks_socket_and_the_other_way_round(
+    alice: User, actor: Actor, job: Workload
+) -> None:
+    assert (await Socket.opened(f"/ws/notebooks/{job.public_id}/", alice)).code == 4404
+    notebook = await database_sync_to_async(launched)(actor)
+    assert (await Socket.opened(f"/ws/jobs/{notebook.public_id}/", alice)).code == 4404
 
 
 # --- attempts ---

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from clusters.backends.base import (
-    Backend,
-    Drain,
-    GpuDescription,
-    MultiNode,
-    NodeDescription,
-    PoolOption,
-)
+from clusters.backends.base import Backend, GpuDescription, NodeDescription, PoolOption
+from clusters.backends.capabilities import Drain, MultiNode
 from tests.fakes.bad_backends import QueueingBackend
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from clusters.backends.base import (
     GpuDescription,
     LaunchSpec,
-    MultiNode,
     NodeDescription,
     Observation,
     Phase,
     Wait,
     WaitCause,
 )
+from clusters.backends.capabilities import MultiNode
 from portal.lib import clock
 from tests.fakes.backend import FakeBackend
 

@@ -1,13 +1,14 @@
-"""The engine in memory with servers: where each attempt serves is what the test says."""
+"""The engine in memory with servers: every attempt that runs serves where the test says."""
 
 from __future__ import annotations
 
-from clusters.backends.base import Endpoint, Serving
+from clusters.backends.base import Endpoint, Phase
+from clusters.backends.capabilities import Serving
 from tests.fakes.backend import FakeBackend
 
 
 class ServingBackend(FakeBackend, Serving):
-    """Every attempt serves at `everywhere` unless `endpoints` says otherwise; None: not known."""
+    """What runs serves at `everywhere`, unless `endpoints` says otherwise; None: not known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -17,6 +18,9 @@ class ServingBackend(FakeBackend, Serving):
 
     def endpoint(self, external_name: str, service: str) -> Endpoint | None:
         self._answer()
+        seen = self.seen.get(external_name)
+        if seen is None or seen.phase != Phase.RUNNING:
+            return None
         return self.endpoints.get(external_name, self.everywhere)
 
     def open_terminal(self, external_name: str) -> None:

@@ -1,27 +1,22 @@
 """Deliberate faults in money, each with the test that has to see it.
 
-A row changes one place of the source, as text: one that no longer matches fails loudly.
+A row changes places of the source, as text: one that no longer matches fails loudly. It may also
+take guards off the database: constraints, indexes and triggers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.mutants.mutant import ACTIONS, CONCURRENCY, MACHINE, Edit, Mutant
 
-ACTIONS = "tests/billing/actions"
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """`old` becomes `new` in `path`; `test` must turn red."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    test: str
+# What a tick that rounds its own piece would say a run has come to.
+_PIECE = (
+    "c.unit_micros::numeric * c.quantity * round(1000000 * extract(epoch FROM c.till"
+    " - c.rated_until)) / (c.unit_hours::numeric * %(hour_us)s)"
+)
+_OWED = "SELECT c.*, {owed} AS owed FROM candidate c"
 
 
-MUTANTS = (
+EDITED = (
     # The pause makes sure of the race that without the lock is a matter of luck.
     Mutant(
         "holds are taken without the lock",
@@ -61,6 +56,20 @@ MUTANTS = (
         f"{ACTIONS}/test_metering.py::test_any_sequence_of_ticks_bills_the_same",
     ),
     Mutant(
+        "each tick rounds its own piece up",
+        "billing/actions/rating.py",
+        _OWED,
+        f"SELECT c.*, c.billed_micros + ceil({_PIECE})::bigint AS owed FROM candidate c",
+        f"{ACTIONS}/test_metering.py::test_any_sequence_of_ticks_bills_the_same",
+    ),
+    Mutant(
+        "each tick rounds its own piece to the nearest",
+        "billing/actions/rating.py",
+        _OWED,
+        f"SELECT c.*, c.billed_micros + round({_PIECE})::bigint AS owed FROM candidate c",
+        f"{ACTIONS}/test_metering.py::test_any_sequence_of_ticks_bills_the_same",
+    ),
+    Mutant(
         "time after the last proof of life is billed",
         "billing/actions/rating.py",
         "least(i.ended_at, i.billable_until, %(until)s) AS till",
@@ -96,6 +105,29 @@ MUTANTS = (
         f"{ACTIONS}/test_topups.py::test_settling_again_changes_nothing",
     ),
     Mutant(
+        "credit is keyed on the webhook's event, not on the payment at Stripe",
+        "billing/actions/payments.py",
+        'idempotency_key=f"top_up:{facts.intent_id}",',
+        'idempotency_key=f"top_up:{EVENT[0]}",',
+        "tests/billing/gateways/test_webhooks.py::test_two_events_of_one_payment_credit_once",
+        more=(
+            Edit("billing/actions/payments.py", "_KIND = {", "EVENT = ['']\n_KIND = {"),
+            Edit(
+                "billing/actions/payments.py",
+                "    if MOVES.may(PaymentStatus(payment.status), target):\n",
+                "    from billing.models import JournalEntry\n"
+                "    key = f'top_up:{EVENT[0]}'\n"
+                "    if not JournalEntry.objects.filter(idempotency_key=key).exists():\n",
+            ),
+            Edit(
+                "billing/actions/webhooks.py",
+                "    handler = HANDLERS.get(event.type)\n",
+                "    handler = HANDLERS.get(event.type)\n"
+                "    __import__('billing.actions.payments').actions.payments.EVENT[0] = event.pk\n",
+            ),
+        ),
+    ),
+    Mutant(
         "the amount that was paid is not looked at",
         "billing/actions/payments.py",
         "    _check(payment, facts)\n",
@@ -122,6 +154,48 @@ MUTANTS = (
         "if not 0 < asked <= left:",
         "if not 0 < asked:",
         f"{ACTIONS}/test_refunds.py::test_amount_above_what_is_left_is_refused",
+    ),
+    Mutant(
+        "credit that was given back is refunded once more",
+        "billing/queries/refunds.py",
+        "min(unused, free, payment.net_micros - gone)",
+        "min(unused, free)",
+        f"{ACTIONS}/test_refunds.py"
+        "::test_credit_that_comes_back_after_all_was_refunded_does_not_go_back_to_the_card",
+    ),
+    Mutant(
+        "the tax of each refund is rounded by itself",
+        "billing/actions/refund_tax.py",
+        "    tax = from_cents(to_cents(owed - before.tax))\n"
+        "    return min(max(tax, total_micros - net_left, 0), tax_left, total_micros)\n",
+        "    _ = net_left, tax_left, owed\n"
+        "    return from_cents(to_cents("
+        "payment.tax_micros * total_micros // payment.amount_micros))\n",
+        f"{ACTIONS}/test_refunds.py"
+        "::test_refunds_of_taxed_credit_made_at_stripe_cent_by_cent_leave_no_debt",
+    ),
+    Mutant(
+        "a refund that failed does not say what it undoes",
+        "billing/actions/refunds.py",
+        '        reverses="ask",\n',
+        "",
+        f"{ACTIONS}/test_reversals.py::test_refund_that_failed_reverses_its_asking",
+    ),
+    Mutant(
+        "credit is taxed where its use is taxed too",
+        "billing/queries/tax.py",
+        "if settings.TAX_POINT == TaxPoint.USAGE:",
+        "if not settings.TAX_POINT:",
+        "tests/billing/queries/test_tax.py"
+        "::test_credit_is_taxed_when_it_is_bought_or_when_it_is_used",
+    ),
+    Mutant(
+        "a webhook nobody thought of holds up the others",
+        "billing/actions/webhooks.py",
+        "    except Exception as unexpected:\n",
+        "    except PortalError as unexpected:\n",
+        "tests/billing/gateways/test_webhooks.py"
+        "::test_event_that_fails_as_nobody_thought_of_holds_up_nothing",
     ),
     Mutant(
         "a dispute is opened again by every word of it",
@@ -193,6 +267,59 @@ MUTANTS = (
         "SELECT sum(o.unposted)",
         "SELECT 0 * sum(o.unposted)",
         "tests/clusters/control/test_funds.py::test_run_is_launched_with_a_limit_of_its_own",
+    ),
+    Mutant(
+        "fees of Stripe are not booked",
+        "billing/actions/psp_sync.py",
+        "    fee = movement.fee_cents\n",
+        "    fee = 0\n",
+        MACHINE,
+    ),
+    Mutant(
+        "a refund made at Stripe is owed while its credit is there",
+        "billing/actions/refunds.py",
+        "    shares, missing = take(lots, net)\n    entry = _post(",
+        "    shares, missing = take(lots[1:], net)\n    entry = _post(",
+        MACHINE,
+    ),
+    Mutant(
+        "usage takes the newest credit first",
+        "billing/actions/lots.py",
+        "lot.expires_at or _NEVER, lot.pk)",
+        "lot.expires_at or _NEVER, -lot.pk)",
+        MACHINE,
+    ),
+    Mutant(
+        "a charge is looked for by our clock alone",
+        "billing/gateways/intents.py",
+        "(since - CLOCKS_APART)",
+        "since",
+        f"{ACTIONS}/test_recovery.py::test_charge_made_while_our_clock_was_ahead_is_found",
+    ),
+    Mutant(
+        "balances are brought along without the lock",
+        "billing/actions/ledger.py",
+        "        LedgerAccount.objects.select_for_update(no_key=True)\n",
+        "        LedgerAccount.objects.all()\n",
+        f"{CONCURRENCY}::test_drained_by_many_the_ledger_stops_at_zero",
+        more=(
+            Edit(
+                "billing/actions/ledger.py",
+                "    for line, amount in moved.items():\n"
+                "        accounts[line].balance_micros += amount\n",
+                "    __import__('time').sleep(0.3)\n"
+                "    for line, amount in moved.items():\n"
+                "        accounts[line].balance_micros += amount\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the key of journal entries is not unique",
+        "billing/actions/ledger.py",
+        "ON CONFLICT (idempotency_key) DO NOTHING\n",
+        "",
+        f"{CONCURRENCY}::test_64_callers_with_one_key_make_one_entry",
+        guards=("billing_journalentry.billing_journalentry_idempotency_key_key",),
     ),
     Mutant(
         "a formula gets into the CSV",

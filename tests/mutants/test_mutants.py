@@ -11,15 +11,21 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
-from tests.mutants.table import MUTANTS, Mutant
+from tests.mutants.guards import UNGUARDED
+from tests.mutants.mutant import Mutant
+from tests.mutants.table import EDITED
 
-pytestmark = pytest.mark.mutants
+pytestmark = [pytest.mark.mutants, pytest.mark.timeout(1800)]
+MUTANTS = (*EDITED, *UNGUARDED)
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
     "portal", "accounts", "billing", "clusters", "templates", "static", "tests", "sdk",
@@ -34,6 +40,12 @@ class Copy:
 
     folder: Path
     environment: dict[str, str]
+
+    @property
+    def test_database(self) -> str:
+        """Where its tests' database is, as Django names it."""
+        url = urlsplit(self.environment["DATABASE_URL"])
+        return urlunsplit(url._replace(path=f"/test_{url.path[1:]}"))
 
     def run(self, *tests: str) -> subprocess.CompletedProcess[str]:
         """Run these tests in it; the database is made with the first."""
@@ -72,7 +84,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     own = urlunsplit(url._replace(path=f"{url.path}_mutants"))
     unset = {"PYTEST_CURRENT_TEST", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
-    return Copy(folder, environment | {"DATABASE_URL": own, "PYTHONDONTWRITEBYTECODE": "1"})
+    own_values = {"DATABASE_URL": own, "PYTHONDONTWRITEBYTECODE": "1", "MACHINE_SHRINK": "0"}
+    return Copy(folder, environment | own_values)
 
 
 def test_all_of_them_pass_on_the_tree_as_it_is(copy: Copy) -> None:
@@ -82,13 +95,63 @@ def test_all_of_them_pass_on_the_tree_as_it_is(copy: Copy) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_fault_is_seen(copy: Copy, mutant: Mutant) -> None:
-    path = copy.folder / mutant.path
-    whole = path.read_text()
-    assert whole.count(mutant.old) == 1, f"{mutant.path} has changed: bring the table along"
-    path.write_text(whole.replace(mutant.old, mutant.new))
-    try:
+    with edited(copy, mutant), without_guards(copy, mutant):
         done = copy.run(mutant.test)
-    finally:
-        path.write_text(whole)
     assert done.returncode == TESTS_FAILED, done.stdout[-3000:] + done.stderr[-1000:]
     assert "1 failed" in done.stdout, done.stdout[-3000:]
+
+
+@contextmanager
+def edited(copy: Copy, mutant: Mutant) -> Iterator[None]:
+    """The copy with the mutant's edits in it."""
+    paths = {copy.folder / edit.path for edit in mutant.edits}
+    before = {path: path.read_text() for path in paths}
+    try:
+        for edit in mutant.edits:
+            path = copy.folder / edit.path
+            whole = path.read_text()
+            assert whole.count(edit.old) == 1, f"{edit.path} has changed: bring the table along"
+            path.write_text(whole.replace(edit.old, edit.new))
+        yield
+    finally:
+        for path, whole in before.items():
+            path.write_text(whole)
+
+
+@contextmanager
+def without_guards(copy: Copy, mutant: Mutant) -> Iterator[None]:
+    """The mutants' database without what the mutant takes off it."""
+    if not mutant.guards:
+        yield
+        return
+    with psycopg.connect(copy.test_database, autocommit=True) as database:
+        undo = [_take_off(database, *guard.split(".")) for guard in mutant.guards]
+        try:
+            yield
+        finally:
+            for statement in undo:
+                database.execute(statement)
+
+
+_GUARD = """
+SELECT 'ALTER TABLE ' || %(table)s || ' DROP CONSTRAINT ' || conname,
+    'ALTER TABLE ' || %(table)s || ' ADD CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid)
+FROM pg_constraint WHERE conrelid = %(table)s::regclass AND conname = %(name)s AND contype <> 't'
+UNION ALL
+SELECT 'ALTER TABLE ' || %(table)s || ' DISABLE TRIGGER ' || tgname,
+    'ALTER TABLE ' || %(table)s || ' ENABLE TRIGGER ' || tgname
+FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND tgname = %(name)s
+UNION ALL
+SELECT 'DROP INDEX ' || i.indexrelid::regclass, pg_get_indexdef(i.indexrelid)
+FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('u', 'x')
+WHERE i.indexrelid = to_regclass(%(name)s) AND c.oid IS NULL
+"""
+
+
+def _take_off(database: psycopg.Connection[tuple[str, str]], table: str, name: str) -> str:
+    """Do without a constraint, trigger or index; returns what puts it on again."""
+    found = database.execute(_GUARD, {"table": table, "name": name}).fetchall()
+    assert len(found) == 1, f"{table} has no guard {name}: bring the table along"
+    ((take_off, put_on),) = found
+    database.execute(take_off.encode())
+    return put_on

@@ -96,3 +96,8 @@ def test_short_names_stay_whole() -> None:
 def test_markup_in_a_name_stays_text() -> None:
     page = Template("{{ name|middle_truncate:20 }}").render(Context({"name": "<b>x</b>"}))
     assert page == "&lt;b&gt;x&lt;/b&gt;"
+
+
+def test_a_run_is_found_by_the_kind_its_id_begins_with() -> None:
+    assert written.run_url("job_1") == "/jobs/job_1/"
+    assert written.run_url("nb_1") == "/notebooks/nb_1/"

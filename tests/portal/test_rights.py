@@ -27,13 +27,17 @@ from billing.actions.drafts import ensure_draft
 from billing.actions.payments import new_payment
 from billing.choices import PaymentPurpose
 from billing.models import BillingAccount, Invoice, PaymentMethod
+from clusters.actions.apps import name_of
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.notebook_shares import share_notebook
+from clusters.choices import Service
 from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
 from clusters.tasks import drive_pool
 from portal.asgi import application
 from tests.conftest import Engine
+from tests.fakes.notebooks import running
 from tests.fakes.schedules import make_schedule, make_volume
 
 TABLE = Path(__file__).resolve().parents[1] / "rights.csv"
@@ -60,7 +64,7 @@ def rows() -> list[Row]:
 
 
 HTTP_ROWS = [row for row in rows() if not row.route.startswith("ws:")]
-DOING_ROWS = [row for row in HTTP_ROWS if row.method != "GET"]
+DEED_ROWS = [row for row in HTTP_ROWS if row.method != "GET"]
 SOCKET_ROWS = [row for row in rows() if row.route.startswith("ws:")]
 
 
@@ -104,6 +108,8 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     account = BillingAccount.objects.get(team=team)
     ensure_draft(account)
     key, _ = create_api_key(actor, name="another")
+    notebook = running(actor)
+    share, link = share_notebook(actor, notebook.public_id)
     payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=10_00)
     card = PaymentMethod.objects.create(
         account=account, stripe_id="pm_1", brand="visa", last4="4242", exp_month=1, exp_year=2040
@@ -120,6 +126,11 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
         "job_id": Workload.objects.get(pk=job.pk).public_id,
         "path": "model.bin",
         "schedule_id": schedule.public_id,
+        "notebook_id": notebook.public_id,
+        "name": name_of(Service.LAB, notebook.public_id),
+        "share_id": share.public_id,
+        "app_id": "1",
+        "secret": link,
         "key_id": key.public_id,
         "invoice_id": Invoice.objects.get(account=account).public_id,
         "note_id": "nothing",
@@ -172,7 +183,7 @@ def test_each_role_reads_what_the_table_says(world: World) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("row", DOING_ROWS, ids=lambda row: f"{row.method} {row.route}")
+@pytest.mark.parametrize("row", DEED_ROWS, ids=lambda row: f"{row.method} {row.route}")
 def test_each_role_does_what_the_table_says(row: Row, world: World) -> None:
     got = ask(row, world)
     assert got == row.statuses, f"the product answers {got}"

@@ -51,10 +51,10 @@ from clusters.backends.base import (
     NodeDescription,
     Observation,
     OutputFile,
-    Pause,
     Phase,
     Survey,
 )
+from clusters.backends.capabilities import Pause
 from clusters.backends.local import (
     attempts,
     environments,

@@ -11,25 +11,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clusters.backends.base import (
-    Arrays,
     Backend,
     BackendUnavailable,
-    Drain,
     Handle,
     Health,
     LaunchRefused,
     LaunchSpec,
     LogChunk,
-    MultiNode,
     NodeDescription,
     Observation,
     OutputFile,
     Phase,
+    Survey,
+)
+from clusters.backends.capabilities import (
+    Arrays,
+    Drain,
+    MultiNode,
     Priorities,
     Requeue,
     Reservation,
     Reservations,
-    Survey,
 )
 from clusters.backends.slurm import jobs, script, stops
 from clusters.backends.slurm.cli import Tools, last_line

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from clusters.backends.base import BackendUnavailable, LaunchRefused, Reservation
+from clusters.backends.base import BackendUnavailable, LaunchRefused
+from clusters.backends.capabilities import Reservation
 from clusters.backends.slurm import users
 from clusters.backends.slurm.cli import NO_ANSWER, Tools, last_line
 from clusters.backends.slurm.nodes import NODE

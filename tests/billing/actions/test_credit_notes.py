@@ -12,13 +12,16 @@ from accounts.actor import Actor
 from accounts.models import Team, User
 from billing.actions.credit_notes import issue_credit_note, whole_invoice
 from billing.actions.drafts import ensure_draft
-from billing.actions.metering import close_interval
+from billing.actions.faults import Fault
+from billing.actions.metering import close_interval, rate_open_intervals
 from billing.actions.month_close import close_due_months
-from billing.choices import AccountCode, Collection
+from billing.choices import AccountCode, Collection, LotKind
 from billing.models import BillingAccount, CreditLot, CreditNote, CreditNoteLine, Invoice, TaxRate
 from billing.queries.funds import funds_of
 from portal.lib.errors import InvalidInput, NotAllowed, NotFound
 from portal.lib.money import MICROS
+from tests.billing.actions.ledger import commit
+from tests.billing.actions.lots import add_lot
 from tests.billing.books import assert_journal, balance
 from tests.billing.conftest import START, Hands, Metered
 
@@ -76,6 +79,33 @@ def test_tax_goes_back_with_it(
     assert first.tax_micros + second.tax_micros == invoice.tax_micros == 3_990_000
     assert balance(account, AccountCode.ACCOUNTS_RECEIVABLE) == 0
     assert balance(account, AccountCode.CUSTOMER_CREDIT) == 0
+
+
+def test_invoice_that_gives_tax_back_can_be_taken_back_too(
+    account: BillingAccount, metered: Metered, hands: Hands, staff: Actor, settings: Any
+) -> None:
+    settings.SELLER_COUNTRY, settings.TAX_POINT = "DE", "usage"
+    TaxRate.objects.create(country="DE", name="VAT", rate_ppm=190_000, valid_during=(None, None))
+    june = datetime(2026, 6, 1, tzinfo=UTC)
+    CreditLot.objects.update(expires_at=START)
+    add_lot(account, LotKind.PURCHASED, 25 * MICROS)
+    metered(1, at=june - timedelta(hours=4))
+    hands.now = june + timedelta(hours=3)
+    rate_open_intervals(until=june)
+    close_due_months()
+    CreditLot.objects.update(expires_at=None)
+    fault = Fault("node_lost", "A node died")
+    close_interval("workload", 1, 1, ended_at=june, fault=fault)
+    metered(2, at=june)
+    close_interval("workload", 2, 1, ended_at=june + timedelta(hours=5))
+    hands.now = june + timedelta(days=31)
+    close_due_months()
+    invoice = Invoice.objects.latest("pk")
+    assert (invoice.net_micros, invoice.tax_micros) == (2_100_000, -1_600_000)
+    commit(
+        lambda: issue_credit_note(staff, invoice.public_id, whole_invoice(invoice), reason="All")
+    )
+    assert CreditNote.objects.get().total_micros == 2_100_000
 
 
 @pytest.mark.parametrize("micros", [0, -1_000_000, 22_000_000, 9 * 10**18, 1_000_001])

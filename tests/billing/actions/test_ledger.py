@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +12,7 @@ from billing.actions.ledger import PostingDraft, post_entry
 from billing.choices import AccountCode, EntryKind
 from billing.models import BillingAccount, JournalEntry, LedgerAccount, Posting
 from portal.lib.errors import Conflict
+from tests.billing.actions.ledger import check_now, commit
 from tests.billing.books import assert_journal
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
@@ -28,19 +28,6 @@ def post(account: BillingAccount, key: str = "a", amount: int = 5, other: int = 
             PostingDraft(AccountCode.REVENUE_USAGE, other, "usd"),
         ],
     )
-
-
-def check_now() -> None:
-    """Judge what the commit would judge."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
-def commit(write: Callable[[], object]) -> None:
-    """Do `write` as a transaction that ends here."""
-    with transaction.atomic():
-        write()
-        check_now()
 
 
 def test_entry_moves_the_cached_balances(account: BillingAccount) -> None:

@@ -47,6 +47,7 @@ from billing.models import (
     Price,
     TaxRate,
 )
+from billing.queries.books import differences
 from billing.queries.tax import REVERSE_CHARGE
 from portal.lib import clock
 from portal.lib.money import MICROS
@@ -221,6 +222,24 @@ def test_end_that_is_learned_late_corrects_the_next_invoice(
     line = of_month(account, JUNE).lines.get(kind=LineKind.ADJUSTMENT)
     assert (line.started_at, line.ended_at, line.amount_micros) == (JUNE, told, -21_000_000)
     assert_books(account)
+
+
+def test_clock_that_is_set_back_into_a_closed_month_earns_in_the_next(
+    account: BillingAccount, metered: Metered, hands: Hands
+) -> None:
+    run_an_hour(metered)
+    close(hands)
+    hands.now = JUNE - timedelta(minutes=10)
+    fault = Fault("node_lost", "A node died")
+    for number in (2, 3):
+        metered(number, at=hands.now - timedelta(minutes=20))
+        close_interval("workload", number, 1, ended_at=hands.now, fault=fault)
+    metered(4, at=hands.now - timedelta(minutes=20))
+    close_interval("workload", 4, 1, ended_at=hands.now)
+    assert_books(account)
+    close(hands, JULY + timedelta(days=1))
+    assert of_month(account, JUNE).net_micros == 700_000
+    assert list(differences()) == []
 
 
 def test_credit_for_a_fault_is_a_line_that_says_why(

@@ -68,6 +68,18 @@ def test_a_raise_with_a_reason_needs_no_notice(metered: Metered, hands: Hands) -
     assert price.reason == "power costs twice as much"
 
 
+def test_a_change_after_the_clock_was_set_back_comes_after_what_has_begun(
+    metered: Metered, hands: Hands
+) -> None:
+    metered(at=hands.forward(minutes=10))
+    hands.forward(minutes=-5)
+    price = set_list_price(SYSTEM, CODE, unit_micros=1)
+    price.refresh_from_db()
+    assert price.valid_during.lower == START + timedelta(minutes=10, microseconds=1)
+    with pytest.raises(Conflict, match="was used after that"):
+        set_list_price(SYSTEM, CODE, unit_micros=2, starts_at=hands.now)
+
+
 def test_lowering_a_price_needs_no_notice(metered: Metered, hands: Hands) -> None:
     metered()
     assert set_list_price(SYSTEM, CODE, unit_micros=1).unit_micros == 1

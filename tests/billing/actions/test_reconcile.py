@@ -17,8 +17,9 @@ from accounts.models import User
 from billing.actions.breaks import explain_break
 from billing.actions.payments import settle_session
 from billing.actions.reconcile import reconcile
+from billing.actions.refunds import refund_payment
 from billing.actions.topups import start_top_up
-from billing.choices import AccountCode, BreakKind, PaymentStatus, WebhookStatus
+from billing.choices import AccountCode, BreakKind, PaymentStatus, RefundStatus, WebhookStatus
 from billing.models import (
     BillingAccount,
     CreditLot,
@@ -104,6 +105,18 @@ def test_refund_and_dispute_nobody_told_us_of_are_taken_over(
     assert funds_of(account).balance_micros == 70 * MICROS
     assert open_breaks() == set()
     assert_books(account)
+
+
+def test_refund_on_its_way_is_no_difference(
+    account: BillingAccount, actor: Actor, fresh: Box
+) -> None:
+    pay(actor, fresh, number="4000000000007726")
+    assert refund_payment(actor, Payment.objects.get()).status == RefundStatus.PENDING
+    reconcile()
+    assert open_breaks() == set()
+    fresh.server.advance(4000)
+    reconcile()
+    assert open_breaks() == set()
 
 
 def test_money_at_stripe_that_is_in_no_book_of_ours_is_shown(

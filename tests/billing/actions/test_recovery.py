@@ -75,6 +75,18 @@ def test_charge_whose_answer_was_lost_is_credited_once(
     assert funds_of(account).balance_micros == 90 * MICROS
 
 
+def test_charge_made_while_our_clock_was_ahead_is_found(
+    account: BillingAccount, box: Box, short: None
+) -> None:
+    box.dial(what="error_after", method="POST", path="/v1/payment_intents", count="3")
+    with after(minutes=55), pytest.raises(Unavailable):
+        request(account.pk)
+    with after(minutes=57):
+        recover_payments()
+    assert Payment.objects.get().status == PaymentStatus.SUCCEEDED
+    assert charges(box) == 1
+
+
 @pytest.mark.parametrize("what", TRIES)
 def test_refund_whose_answer_was_lost_is_made_once(
     account: BillingAccount, actor: Actor, box: Box, what: str

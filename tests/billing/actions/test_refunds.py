@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connections
+from django.db import IntegrityError, connections, transaction
+from django.db.models import Sum
 
 from accounts.access import actor_of_user
 from accounts.actor import Actor
 from accounts.models import User
+from billing.actions.faults import Fault
 from billing.actions.holds import take_hold
-from billing.actions.metering import close_interval
-from billing.actions.payments import settle_session
+from billing.actions.metering import close_interval, rate_open_intervals
+from billing.actions.payments import new_payment, settle_payment, settle_session
 from billing.actions.recovery import recover_refunds
-from billing.actions.refunds import refund_payment, settle_refund_id
+from billing.actions.refund_tax import tax_share
+from billing.actions.refunds import refund_payment, settle_refund, settle_refund_id
 from billing.actions.topups import start_top_up
-from billing.choices import AccountCode, RefundStatus
+from billing.choices import AccountCode, PaymentPurpose, PaymentStatus, RefundStatus
+from billing.gateways.facts import PaymentFacts
+from billing.gateways.refunds import RefundFacts
 from billing.models import BillingAccount, LedgerAccount, Payment, Refund
 from billing.queries.funds import funds_of
 from billing.queries.refunds import refundable_cents
 from portal.lib import clock
-from portal.lib.errors import InvalidInput, NotAllowed, NotFound, Unavailable
-from portal.lib.money import MICROS
+from portal.lib.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
+from portal.lib.money import MICROS, from_cents, to_cents
 from tests.billing.books import assert_books, balance
 from tests.billing.conftest import START, Box, Metered
 from tests.billing.sandbox.harness import free_port
@@ -144,6 +150,84 @@ def test_refund_made_at_stripe_of_used_credit_is_owed(
     settle_refund_id(made.id)
     assert balance(account, AccountCode.ACCOUNTS_RECEIVABLE) == 13 * MICROS
     assert_books(account)
+
+
+def test_refunds_of_taxed_credit_made_at_stripe_cent_by_cent_leave_no_debt(
+    account: BillingAccount,
+) -> None:
+    payment = taxed(account, net_cents=1_00, tax_cents=19)
+    for number in range(119):
+        settle_refund(at_stripe(f"re_{number}", payment, 1))
+    payment.refresh_from_db()
+    refunds = payment.refunds.all()
+    assert sum(refund.net_micros for refund in refunds) == payment.net_micros
+    assert sum(refund.tax_micros for refund in refunds) == payment.tax_micros
+    assert balance(account, AccountCode.ACCOUNTS_RECEIVABLE) == 0
+    assert_books(account)
+
+
+@pytest.mark.parametrize("first", [1, 3, 50, 60, 99, 118])
+def test_refunds_of_taxed_credit_asked_for_here_and_made_there_end_at_nothing(
+    account: BillingAccount, first: int
+) -> None:
+    payment = taxed(account, net_cents=1_00, tax_cents=19)
+    settle_refund(at_stripe("re_1", payment, first))
+    payment.refresh_from_db()
+    left = refundable_cents(payment)
+    assert from_cents(left) + tax_share(payment, from_cents(left)) == (
+        payment.amount_micros - payment.refunded_micros
+    )
+
+
+def test_refund_heard_of_before_the_failure_that_made_room_for_it_waits(
+    account: BillingAccount,
+) -> None:
+    payment = taxed(account, net_cents=1_00, tax_cents=19)
+    settle_refund(at_stripe("re_1", payment, 1_19))
+    with pytest.raises(Conflict, match="have not heard of it"), transaction.atomic():
+        settle_refund(at_stripe("re_2", payment, 1_19))
+    settle_refund(replace(at_stripe("re_1", payment, 1_19), status=RefundStatus.FAILED))
+    settle_refund(at_stripe("re_2", payment, 1_19))
+    payment.refresh_from_db()
+    assert payment.refunded_micros == payment.amount_micros
+    assert_books(account)
+
+
+def test_credit_that_comes_back_after_all_was_refunded_does_not_go_back_to_the_card(
+    account: BillingAccount, metered: Metered
+) -> None:
+    payment = taxed(account, net_cents=25_00, tax_cents=0)
+    metered(quantity=12)
+    hours = START + timedelta(hours=3)
+    rate_open_intervals(until=hours)  # $75.60: all there is, and 60 cents more
+    settle_refund(at_stripe("re_1", payment, 25_00))
+    settle_payment(facts_of(new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=30_00)))
+    close_interval("workload", 1, 1, ended_at=hours, fault=Fault("node_lost", "A node died"))
+    payment.refresh_from_db()
+    assert payment.lots.aggregate(total=Sum("remaining_micros"))["total"] > 0
+    assert refundable_cents(payment) == 0
+
+
+def facts_of(payment: Payment) -> PaymentFacts:
+    return PaymentFacts(
+        reference=payment.public_id,
+        status=PaymentStatus.SUCCEEDED,
+        amount_cents=to_cents(payment.amount_micros),
+        currency="usd",
+        intent_id=f"pi_{payment.pk}",
+    )
+
+
+def taxed(account: BillingAccount, *, net_cents: int, tax_cents: int) -> Payment:
+    """A payment that Stripe says is paid."""
+    payment = new_payment(
+        account, purpose=PaymentPurpose.TOP_UP, net_cents=net_cents, tax_cents=tax_cents
+    )
+    return settle_payment(facts_of(payment))
+
+
+def at_stripe(key: str, payment: Payment, cents: int) -> RefundFacts:
+    return RefundFacts(key, "", payment.payment_intent_id, cents, "usd", RefundStatus.SUCCEEDED, "")
 
 
 def test_refund_of_somebody_elses_payment_is_not_ours(db: None, box: Box) -> None:

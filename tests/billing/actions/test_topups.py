@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import IntegrityError, connections
 
 from accounts.access import actor_of_user
 from accounts.actor import Actor
 from accounts.models import User
 from billing.actions.metering import close_interval
-from billing.actions.payments import settle_session
+from billing.actions.payments import new_payment, settle_session
 from billing.actions.topups import start_top_up
-from billing.choices import AccountCode, LotKind, PaymentStatus
+from billing.choices import AccountCode, LotKind, PaymentPurpose, PaymentStatus
 from billing.models import BillingAccount, JournalEntry, LedgerAccount, Payment
 from billing.queries.funds import funds_of
 from portal.lib.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -151,6 +151,14 @@ def test_top_up_pays_debt_first(
     assert balance(account, AccountCode.ACCOUNTS_RECEIVABLE) == 0
     assert funds_of(account).balance_micros == 12 * MICROS
     assert_books(account)
+
+
+def test_the_database_holds_one_payment_for_one_at_stripe(account: BillingAccount) -> None:
+    for intent in ("pi_1", "pi_2"):
+        payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=5_00)
+        Payment.objects.filter(pk=payment.pk).update(payment_intent_id=intent)
+    with pytest.raises(IntegrityError, match="payment_intent_id"):
+        Payment.objects.update(payment_intent_id="pi_1")
 
 
 @pytest.mark.django_db(transaction=True)

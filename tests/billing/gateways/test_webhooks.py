@@ -12,8 +12,15 @@ from django.test import Client
 from accounts.actor import Actor
 from billing.actions.topups import start_top_up
 from billing.actions.webhooks import process_pending
-from billing.choices import BreakKind, PaymentStatus, WebhookStatus
-from billing.models import BillingAccount, JournalEntry, Payment, ReconciliationBreak, WebhookEvent
+from billing.choices import AccountCode, BreakKind, PaymentStatus, WebhookStatus
+from billing.models import (
+    BillingAccount,
+    JournalEntry,
+    LedgerAccount,
+    Payment,
+    ReconciliationBreak,
+    WebhookEvent,
+)
 from billing.queries.funds import funds_of
 from billing.sandbox.webhooks import signature
 from portal.lib import clock
@@ -60,6 +67,19 @@ def test_duplicates_credit_once(account: BillingAccount, actor: Actor, box: Box)
         assert send(body, header) == 200
         process_pending()
     assert WebhookEvent.objects.get().status == WebhookStatus.PROCESSED
+    assert JournalEntry.objects.filter(kind="top_up").count() == 1
+    assert funds_of(account).balance_micros == 75 * MICROS
+
+
+def test_two_events_of_one_payment_credit_once(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    box.pay(start_top_up(actor, amount_cents=25_00))
+    for kind in (PAID, "payment_intent.succeeded"):
+        assert send(*box.delivery(kind)) == 200
+        process_pending()
+    statuses = set(WebhookEvent.objects.values_list("status", flat=True))
+    assert (WebhookEvent.objects.count(), statuses) == (2, {WebhookStatus.PROCESSED})
     assert JournalEntry.objects.filter(kind="top_up").count() == 1
     assert funds_of(account).balance_micros == 75 * MICROS
 
@@ -195,6 +215,24 @@ def test_body_of_another_shape_fails_and_holds_up_nothing(db: None, box: Box) ->
     process_pending()
     found = dict(WebhookEvent.objects.values_list("stripe_event_id", "status"))
     assert found == {"evt_1": WebhookStatus.FAILED, "evt_2": WebhookStatus.IGNORED}
+
+
+def test_event_that_fails_as_nobody_thought_of_holds_up_nothing(
+    account: BillingAccount, actor: Actor, box: Box
+) -> None:
+    box.pay(start_top_up(actor, amount_cents=25_00))
+    send(*box.delivery(PAID))
+    process_pending()
+    intent = Payment.objects.get().payment_intent_id or ""
+    box.server.client.v1.refunds.create({"payment_intent": intent})
+    send(*box.delivery("refund.created"))
+    LedgerAccount.objects.filter(code=AccountCode.CUSTOMER_CREDIT).update(balance_micros=0)
+    send(*signed(event("customer.created", "evt_next")))
+    process_pending()
+    found = dict(WebhookEvent.objects.values_list("type", "status"))
+    assert found["refund.created"] == WebhookStatus.FAILED
+    assert found["customer.created"] == WebhookStatus.IGNORED
+    assert "ledger_credit_floor" in WebhookEvent.objects.get(type="refund.created").error
 
 
 def test_failed_event_is_tried_again_when_due(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,12 @@ from accounts.models import Team, User
 from billing.actions.credit_notes import issue_credit_note, whole_invoice
 from billing.actions.metering import close_interval
 from billing.actions.month_close import close_due_months
+from billing.actions.payments import new_payment, settle_payment
+from billing.actions.receipts import document_payments
+from billing.actions.refunds import settle_refund
+from billing.choices import PaymentPurpose, PaymentStatus, RefundStatus
+from billing.gateways.facts import PaymentFacts
+from billing.gateways.refunds import RefundFacts
 from billing.models import BillingAccount, CreditNote, DocumentFile, Invoice
 from tests.billing.conftest import START, Hands, Metered
 
@@ -129,3 +136,24 @@ def test_page_of_many_lines_shows_some_in_a_fixed_number_of_queries(
         f"/billing/invoices/{short.public_id}/"
     )
     assert "50 of 60" in body(client, f"/billing/invoices/{long.public_id}/")
+
+
+def test_note_of_a_refund_that_came_back_says_it_is_void(
+    alice: User, account: BillingAccount, client_of: ClientOf
+) -> None:
+    payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=25_00)
+    settle_payment(
+        PaymentFacts(payment.public_id, PaymentStatus.SUCCEEDED, 25_00, "usd", intent_id="pi_1")
+    )
+    facts = RefundFacts("re_1", "", "pi_1", 25_00, "usd", RefundStatus.SUCCEEDED, "")
+    settle_refund(facts)
+    document_payments()
+    note = CreditNote.objects.get()
+    paths = (
+        "/billing/invoices/",
+        f"/billing/invoices/{note.invoice.public_id}/",
+        f"/billing/credit-notes/{note.public_id}/",
+    )
+    assert not any("void" in body(client_of(alice), path).lower() for path in paths)
+    settle_refund(replace(facts, status=RefundStatus.FAILED))
+    assert all("void" in body(client_of(alice), path).lower() for path in paths)

@@ -10,7 +10,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from billing.choices import TaxIdKind
 from billing.models import BillingAccount, BillingProfile, TaxRate
-from billing.queries.tax import REVERSE_CHARGE, TaxRule, tax_on
+from billing.queries.tax import REVERSE_CHARGE, TaxRule, tax_on, tax_on_credit
 
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 JUNE = datetime(2026, 6, 15, tzinfo=UTC)
@@ -51,6 +51,14 @@ def with_vat_id(value: str, *, is_valid: bool = True) -> dict[str, Any]:
 def test_buyer_nobody_knows_pays_the_sellers_rate(account: BillingAccount) -> None:
     tax = tax_on(account, 10_000, at=JUNE)
     assert (tax.rate_ppm, tax.cents, tax.name, tax.jurisdiction) == (190_000, 1900, "VAT", "DE")
+
+
+def test_credit_is_taxed_when_it_is_bought_or_when_it_is_used(
+    account: BillingAccount, settings: Any
+) -> None:
+    assert tax_on_credit(account, 10_000, at=JUNE).cents == 1900
+    settings.TAX_POINT = "usage"
+    assert tax_on_credit(account, 10_000, at=JUNE).cents == 0
 
 
 def test_country_without_a_rate_is_not_taxed(account: BillingAccount) -> None:

@@ -11,9 +11,16 @@ from django.db import connection
 
 from billing.actions.drafts import ensure_draft
 from billing.actions.faults import Fault
-from billing.actions.metering import close_interval, rate_open_intervals
+from billing.actions.metering import (
+    Resource,
+    Start,
+    close_interval,
+    open_intervals,
+    prove,
+    rate_open_intervals,
+)
 from billing.actions.month_close import close_due_months
-from billing.models import BillingAccount, Invoice
+from billing.models import BillingAccount, Invoice, Price
 from tests.billing.conftest import START, Hands, Metered
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
@@ -104,3 +111,18 @@ def test_invoice_is_the_raw_use_whatever_the_ticks_were(
     hands.now = JUNE + timedelta(days=1)
     close_due_months()
     assert "equal" in verify(Invoice.objects.get().reference)
+
+
+def test_use_of_two_closed_months_that_was_seen_later_is_told_apart(
+    account: BillingAccount, prices: Price, metered: Metered, hands: Hands
+) -> None:
+    metered(1)
+    resource = Resource("workload", 2, 1, "job_2", "train")
+    unseen = Start(account, prices.sku.code, prices, resource, 1, START, proven_at=START)
+    open_intervals([unseen])
+    hands.now = JUNE + timedelta(days=31)
+    close_due_months()
+    prove("workload", [(2, 1)], at=hands.now)
+    rate_open_intervals(until=hands.now)
+    assert "equal" in verify("FG-000001")
+    assert "equal" in verify("FG-000002")

@@ -13,6 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from accounts.actor import Actor
 from accounts.models import User
 from billing.models import Hold
 from clusters.backends.base import EndReason
@@ -22,6 +23,7 @@ from clusters.tasks import drive_pool
 from portal.lib import clock
 from tests.conftest import Engine
 from tests.fakes.loop import tick
+from tests.fakes.notebooks import make_volume
 
 BODY: dict[str, Any] = {
     "name": "digits",
@@ -246,6 +248,19 @@ def test_the_list_costs_the_same_queries_for_1_and_20_jobs(
         post(api, time_limit_seconds=60)
     with django_assert_num_queries(count):
         api.get("/api/v1/jobs")
+
+
+def test_a_volume_is_asked_for_by_its_id(api: APIClient, actor: Actor, engine: Engine) -> None:
+    volume = make_volume(actor)
+    made = post(api, volume=volume.public_id).json()
+    assert made["volume"] == volume.public_id
+    assert api.get(f"/api/v1/jobs/{made['id']}").json()["volume"] == volume.public_id
+    assert post(api).json()["volume"] is None
+
+
+def test_a_volume_that_is_none_names_its_field(api: APIClient, engine: Engine) -> None:
+    answer = post(api, volume="vol_nothing")
+    assert (answer.status_code, set(answer.json()["error"]["fields"])) == (400, {"volume"})
 
 
 # --- attempts ---

@@ -24,9 +24,9 @@ from clusters.backends.base import (
     LaunchRefused,
     Observation,
     Phase,
-    Reservation,
     WaitCause,
 )
+from clusters.backends.capabilities import Reservation
 from clusters.backends.slurm.backend import SlurmBackend
 from tests.contracts.backend import (
     BackendContract,

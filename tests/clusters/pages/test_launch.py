@@ -18,6 +18,7 @@ from clusters.examples import DIGITS
 from clusters.models import Pool, Workload
 from portal.lib.money import MICROS
 from tests.conftest import Engine
+from tests.fakes.notebooks import launched, make_volume
 
 SignIn = Callable[[User], Client]
 GOOD = {
@@ -118,15 +119,33 @@ def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
         retries=2,
         project="vision",
         max_cost_micros=25_000_000,
+        volume=make_volume(actor).public_id,
     )
     job = launch(actor, request)
+    assert job.volume is not None
     form = browser.get(f"/jobs/new/?clone={job.public_id}").context["form"]
     values = {name: form[name].value() for name in form.fields if name != "form_key"}
     assert values == {
         "name": "again", "pool": "a100", "gpus": 3, "nodes": 1, "environment": "system",
         "hours": 1, "minutes": 30, "retries": 2, "command": "echo x", "env": "A=b\n",
-        "project": "vision", "max_cost": 25,
+        "project": "vision", "max_cost": 25, "volume": job.volume.public_id,
     }  # fmt: skip
+
+
+def test_a_volume_is_mounted_in_the_job(browser: Client, actor: Actor) -> None:
+    volume = make_volume(actor)
+    assert volume.name in browser.get("/jobs/new/").content.decode()
+    browser.post("/jobs/new/", GOOD | {"volume": volume.public_id})
+    assert Workload.objects.get().volume == volume
+
+
+def test_a_notebook_is_run_as_a_job_where_it_was(browser: Client, actor: Actor) -> None:
+    notebook = launched(actor, gpus=2, project="vision", volume=make_volume(actor).public_id)
+    form = browser.get(f"/jobs/new/?notebook={notebook.public_id}").context["form"]
+    assert notebook.volume is not None
+    assert [form[name].value() for name in ("name", "gpus", "project", "volume", "command")] == [
+        "explore", 2, "vision", notebook.volume.public_id, None,
+    ]  # fmt: skip
 
 
 def test_anothers_job_is_not_cloned(

@@ -21,8 +21,9 @@ from clusters.choices import AttemptState, WorkloadStatus
 from clusters.models import Attempt, Pool, Workload
 from clusters.tasks import drive_pool
 from portal.lib import clock
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, Engine
 from tests.fakes.loop import tick
+from tests.fakes.notebooks import running
 
 OURS = [
     (app, model)
@@ -165,6 +166,17 @@ def test_a_run_is_stopped_with_a_reason(console: Client, run: Workload, dora: Us
     assert run.status == WorkloadStatus.STOPPING
     event = AuditEvent.objects.get(verb="job.cancelled")
     assert (event.user, event.reason, event.team) == (dora, "It mines coins", run.team)
+
+
+def test_a_notebook_is_stopped_with_a_reason(
+    console: Client, actor: Actor, engine: Engine, dora: User
+) -> None:
+    notebook = running(actor)
+    console.post(stop_path(notebook), {"reason": "It mines coins"})
+    notebook.refresh_from_db()
+    assert notebook.status == WorkloadStatus.STOPPING
+    event = AuditEvent.objects.get(verb="notebook.stopped")
+    assert (event.user, event.reason) == (dora, "It mines coins")
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 301])

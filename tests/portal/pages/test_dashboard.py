@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,10 +16,13 @@ from accounts.actor import Actor
 from accounts.models import Team, User
 from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
+from clusters.actions.notebooks import remove_notebook
 from clusters.models import Pool, Workload
 from clusters.tasks import drive_pool
 from portal.lib import clock
+from tests.conftest import Engine
 from tests.fakes.loop import tick
+from tests.fakes.notebooks import running, stopped
 
 
 @pytest.fixture
@@ -133,6 +137,25 @@ def test_an_ended_job_moves_to_the_recent_ones(
     waiting = start(actor, pool, gpus=4)
     cancel(actor, waiting.public_id)
     assert "Ended lately" in page()
+
+
+def test_notebooks_stand_beside_jobs_and_each_leads_to_its_own_page(
+    page: Callable[[], str], actor: Actor, engine: Engine
+) -> None:
+    job, notebook = start(actor, engine.pool), running(actor)
+    text = page()
+    for run, path in ((job, "jobs"), (notebook, "notebooks")):
+        assert f'<tr data-href="/{path}/{run.public_id}/">' in text
+    assert re.sub(r"<[^>]+>", "", text).count("2 running") == 1  # in the top bar
+
+
+def test_a_notebook_that_rests_is_among_the_recent_ones_until_it_is_removed(
+    page: Callable[[], str], actor: Actor, engine: Engine
+) -> None:
+    notebook = stopped(actor, engine)
+    assert notebook.public_id in page()
+    remove_notebook(actor, notebook.public_id)
+    assert notebook.public_id not in page()
 
 
 def test_another_team_is_not_seen(

@@ -1,0 +1,136 @@
+"""The scalars a run has written for TensorBoard, thinned out for charts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clusters.backends.base import Backend, OutputFile
+from clusters.telemetry.event_files import EventReader, Point
+
+logger = logging.getLogger(__name__)
+EVENT_FILE = re.compile(r"events\.out\.tfevents\.[^/]*$")
+MOST_FILES = 40
+MOST_TAGS = 200
+MOST_POINTS = 800
+# Read of one run in one go; what is left comes with the next question.
+MOST_BYTES = 16 << 20
+KEPT_RUNS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one folder's writer said of one tag: steps, epoch seconds and values, in order."""
+
+    run: str
+    steps: tuple[int, ...]
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalars:
+    """Tag -> its series. `is_whole` False: there is more to read, ask again."""
+
+    tags: Mapping[str, tuple[Series, ...]]
+    is_whole: bool
+    hidden_tags: int
+
+
+@dataclass(slots=True)
+class _Known:
+    """What has been read of one attempt's files."""
+
+    readers: dict[str, EventReader] = field(default_factory=dict)
+    points: dict[tuple[str, str], list[Point]] = field(default_factory=dict)
+    strides: dict[tuple[str, str], int] = field(default_factory=dict)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_known: OrderedDict[str, _Known] = OrderedDict()
+_known_lock = threading.Lock()
+
+
+def scalars_of(engine: Backend, external_name: str) -> Scalars:
+    """All scalars of an attempt so far. Raises BackendUnavailable.
+
+    Reads only what has come since it was last asked: that is kept for some runs in each process.
+    """
+    files = event_files(engine.list_files(external_name))
+    known = _remember(external_name)
+    with known.lock:
+        is_whole = _read(engine, external_name, files, known)
+        return _shown(known, is_whole=is_whole)
+
+
+def event_files(files: Iterable[OutputFile]) -> list[OutputFile]:
+    """Those TensorBoard would read, the newest `MOST_FILES`."""
+    found = [file for file in files if EVENT_FILE.search(file.path)]
+    newest = sorted(found, key=lambda file: file.modified_at, reverse=True)[:MOST_FILES]
+    return sorted(newest, key=lambda file: file.path)
+
+
+def _remember(external_name: str) -> _Known:
+    with _known_lock:
+        known = _known.pop(external_name, None) or _Known()
+        _known[external_name] = known
+        while len(_known) > KEPT_RUNS:
+            _known.popitem(last=False)
+    return known
+
+
+def _read(engine: Backend, name: str, files: Iterable[OutputFile], known: _Known) -> bool:
+    left = MOST_BYTES
+    for file in files:
+        reader = known.readers.setdefault(file.path, EventReader())
+        if reader.offset >= file.size_bytes or left <= 0:
+            continue
+        began = reader.offset
+        try:
+            with engine.open_file(name, file.path) as stream:
+                for point in reader.read(stream, most_bytes=left):
+                    _keep(known, file.path, point)
+        except FileNotFoundError:
+            continue  # gone since it was listed
+        left -= reader.offset - began
+    return left > 0
+
+
+def _keep(known: _Known, path: str, point: Point) -> None:
+    """Every nth point, n growing with their number: the chart keeps its shape, memory its bound."""
+    key = (point.tag, path.rpartition("/")[0] or ".")
+    if key not in known.strides:
+        has_room = len({tag for tag, _ in known.points} | {point.tag}) <= MOST_TAGS
+        known.strides[key], known.counts[key] = int(has_room), 0
+        if has_room:
+            known.points[key] = []
+    if key not in known.points:
+        return
+    points, stride = known.points[key], known.strides[key]
+    if known.counts[key] % stride == 0:
+        points.append(point)
+    known.counts[key] += 1
+    if len(points) >= 2 * MOST_POINTS:
+        known.points[key] = points[::2]
+        known.strides[key] = stride * 2
+
+
+def _shown(known: _Known, *, is_whole: bool) -> Scalars:
+    tags: dict[str, list[Series]] = {}
+    for (tag, run), points in sorted(known.points.items()):
+        # A writer that was started again begins anew at an earlier step.
+        ordered = sorted(points, key=lambda point: (point.step, point.wall_time))
+        series = Series(
+            run,
+            tuple(point.step for point in ordered),
+            tuple(point.wall_time for point in ordered),
+            tuple(point.value for point in ordered),
+        )
+        tags.setdefault(tag, []).append(series)
+    hidden = {tag for tag, _ in known.strides} - set(tags)
+    return Scalars({tag: tuple(rows) for tag, rows in tags.items()}, is_whole, len(hidden))
