@@ -14,6 +14,9 @@ from clusters.pages import (
     notebooks,
     opening,
     output,
+    schedule_deeds,
+    schedule_form,
+    schedules,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -31,6 +34,36 @@ urlpatterns: list[URLPattern] = [
     path("notebooks/", notebooks.notebooks, name="notebooks"),
     path("notebooks/new/", notebook_launch.notebook_new, name="notebook_new"),
     path("notebooks/quote/", notebook_launch.notebook_quote, name="notebook_quote"),
+    path("notebooks/schedules/", schedules.schedules, name="schedules"),
+    path("notebooks/schedules/new/", schedule_form.schedule_new, name="schedule_new"),
+    path("notebooks/schedules/quote/", schedule_form.schedule_quote, name="schedule_quote"),
+    path("notebooks/schedules/times/", schedule_form.schedule_times, name="schedule_times"),
+    path("notebooks/schedules/<str:schedule_id>/", schedules.schedule, name="schedule"),
+    path(
+        "notebooks/schedules/<str:schedule_id>/edit/",
+        schedule_form.schedule_edit,
+        name="schedule_edit",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/run/",
+        schedule_deeds.schedule_run,
+        name="schedule_run",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/pause/",
+        schedule_deeds.schedule_pause,
+        name="schedule_pause",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/resume/",
+        schedule_deeds.schedule_resume,
+        name="schedule_resume",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/remove/",
+        schedule_deeds.schedule_remove,
+        name="schedule_remove",
+    ),
     path("notebooks/<str:notebook_id>/", notebook.notebook, name="notebook"),
     path("notebooks/<str:notebook_id>/status/", notebook.notebook_status, name="notebook_status"),
     path(

@@ -25,6 +25,7 @@ WORKSPACE = "/workspace/"
 MAX_PATH = 500
 MAX_PARAMETERS = 100
 MAX_PARAMETER_BYTES = 20_000
+MAX_PARAMETER_DEPTH = 20
 SUFFIX = ".ipynb"
 
 
@@ -144,16 +145,29 @@ def check_parameters(parameters: Mapping[str, Any]) -> str:
     for name in parameters:
         if not name.isidentifier() or keyword.iskeyword(name):
             return f"{name[:40]!r} is no name of a variable."
+    if _is_deeper(list(parameters.values()), MAX_PARAMETER_DEPTH):
+        return f"A parameter nests more than {MAX_PARAMETER_DEPTH} deep."
+    return _check_text(parameters)
+
+
+def _check_text(parameters: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(dict(parameters), ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
-    except (ValueError, RecursionError):
+    except ValueError:
         return "A parameter holds a value that is not JSON text or a number."
     if "\\u0000" in text:
         return "A parameter holds a NUL character. Remove it."
     if size > MAX_PARAMETER_BYTES:
         return f"The parameters have {size:,} bytes; at most {MAX_PARAMETER_BYTES:,} are taken."
     return ""
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return False
+    return most < 0 or any(_is_deeper(one, most - 1) for one in inner)
 
 
 def _job(actor: Actor, run: NotebookRun, output: str) -> JobRequest:

@@ -23,6 +23,11 @@ class Due:
     at: datetime
     local: datetime
 
+    @property
+    def text(self) -> str:
+        """As a clock there shows it: `Mon 30 Nov, 03:00`."""
+        return f"{self.local:%a} {self.local.day} {self.local:%b, %H:%M}"
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:

@@ -1,7 +1,8 @@
 """`python -m tests.browser.screenshots`: every page, light and dark, phone and desk.
 
 Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
-README) and `build/screenshots` (all). Parts can be asked for by name: `money`, `all`, `notebooks`.
+README) and `build/screenshots` (all). Parts can be asked for by name: `money`, `all`, `notebooks`,
+`schedules`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> int:
     try:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            parts = set(sys.argv[1:]) or {"money", "all", "notebooks"}
+            parts = set(sys.argv[1:]) or {"money", "all", "notebooks", "schedules"}
             if "money" in parts:
                 take_money(browser, stack)
             if "all" in parts:
@@ -39,6 +40,8 @@ def main() -> int:
                     take_all(browser, stack, developer)
             if "notebooks" in parts:
                 take_notebooks(browser, stack)
+            if "schedules" in parts:
+                take_schedules(browser, stack)
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -199,6 +202,36 @@ def take_notebooks(browser: Browser, stack: Stack) -> None:
     page.locator("#stop-dialog button[type=submit]").click()
     page.locator("#start-button").wait_for(timeout=60_000)
     shoot(browser, stack, {"notebook-stopped": path}, signed_in=True)
+    page.close()
+
+
+def take_schedules(browser: Browser, stack: Stack) -> None:
+    """None yet, the form, and one whose notebook ran once and was not found."""
+    new, home = "/notebooks/schedules/new/", "/notebooks/schedules/"
+    shoot(browser, stack, {"schedules-empty": home, "schedule-new": new}, signed_in=True)
+    page = browser.new_page()
+    sign_in(page, stack)
+    page.goto(stack.url + new)
+    page.get_by_role("button", name="Schedule it").click()
+    page.locator("[aria-invalid=true]").first.wait_for()
+    page.screenshot(path=OUT / "schedule-refused-light-1440.png", full_page=True)
+    page.goto(f"{stack.url}{new}?volume={make_volume(stack)}&path=reports/daily.ipynb")
+    page.get_by_role("button", name="Monday to Friday at 08:00").click()
+    page.get_by_label("Parameters").fill("days=7\nwho=all of us")
+    page.get_by_role("button", name="Schedule it").click()
+    page.wait_for_url("**/notebooks/schedules/sched_*/")
+    path = page.url.removeprefix(stack.url)
+    shoot(browser, stack, {"schedule-first": path}, signed_in=True)
+    page.get_by_role("button", name="Run now").click()
+    page.wait_for_url("**/jobs/job_*/")
+    page.goto(stack.url + path)
+    page.locator("tbody .status-failed").wait_for(timeout=120_000)
+    pages = {"schedules": home, "schedule": path, "schedule-edit": f"{path}edit/"}
+    shoot(browser, stack, pages, signed_in=True)
+    page.locator("#schedule-more summary").click()
+    page.screenshot(path=OUT / "schedule-more-light-1440.png")
+    page.get_by_role("button", name="Remove").click()
+    page.screenshot(path=OUT / "schedule-remove-light-1440.png")
     page.close()
 
 
