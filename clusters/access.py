@@ -10,7 +10,7 @@ from accounts.access import require_owner, team_of
 from accounts.actor import Actor
 from accounts.choices import ActorKind, Role
 from clusters.choices import Service, WorkloadKind
-from clusters.models import NotebookGuest, Pool, Schedule, Volume, Workload
+from clusters.models import NotebookGuest, Pool, Schedule, Side, Volume, Workload
 from portal.lib.errors import NotFound
 
 
@@ -54,6 +54,17 @@ def volume_for(actor: Actor, volume_id: str) -> Volume:
     if found is None:
         raise NotFound("There is no such volume.")
     return found
+
+
+def side_for(actor: Actor, side_id: str) -> Side:
+    """The server beside the work with public id `side_id`, ended or not. Raises NotFound."""
+    found = Side.objects.select_related("workload", "volume").filter(
+        team=team_of(actor), public_id=side_id.replace("\0", "")
+    )
+    side = found.first()
+    if side is None:
+        raise NotFound("There is no such TensorBoard.")
+    return side
 
 
 def may_open(actor: Actor, workload: Workload, service: Service) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from clusters.pages import (
+    boards,
     job,
     jobs,
     launch,
@@ -31,6 +32,10 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:job_id>/log", output.job_log, name="job_log"),
     path("jobs/<str:job_id>/log/download", output.job_log_download, name="job_log_download"),
     path("jobs/<str:job_id>/telemetry.json", output.job_telemetry, name="job_telemetry"),
+    path("jobs/<str:job_id>/scalars.json", output.job_scalars, name="job_scalars"),
+    path("jobs/<str:job_id>/tensorboard/", boards.job_board, name="job_board"),
+    path("tensorboards/<str:side_id>/", boards.board, name="board"),
+    path("tensorboards/<str:side_id>/close/", boards.board_close, name="board_close"),
     path("notebooks/", notebooks.notebooks, name="notebooks"),
     path("notebooks/new/", notebook_launch.notebook_new, name="notebook_new"),
     path("notebooks/quote/", notebook_launch.notebook_quote, name="notebook_quote"),
@@ -98,6 +103,16 @@ urlpatterns: list[URLPattern] = [
         "notebooks/<str:notebook_id>/telemetry.json",
         notebook.notebook_telemetry,
         name="notebook_telemetry",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/scalars.json",
+        notebook.notebook_scalars,
+        name="notebook_scalars",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/tensorboard/",
+        boards.notebook_board,
+        name="notebook_board",
     ),
     path("notebooks/<str:notebook_id>/idle.json", notebook.notebook_idle, name="notebook_idle"),
     path("open/<str:name>/", opening.open_app, name="open_app"),

@@ -20,6 +20,7 @@ from clusters.api.notebooks import (
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
 from clusters.api.proxy import AppAnswerView, KeepView, StopView
+from clusters.api.scalars import JobScalarsView, NotebookScalarsView
 from clusters.api.schedules import (
     NotebookRunsView,
     ScheduleNowView,
@@ -38,6 +39,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/logs", JobLogsView.as_view(), name="api_job_logs"),
     path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
     path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
+    path("jobs/<str:job_id>/scalars", JobScalarsView.as_view(), name="api_job_scalars"),
     path("notebook-runs", NotebookRunsView.as_view(), name="api_notebook_runs"),
     path("schedules", SchedulesView.as_view(), name="api_schedules"),
     path("schedules/<str:schedule_id>", ScheduleView.as_view(), name="api_schedule"),
@@ -51,6 +53,11 @@ urlpatterns = [
     path("notebooks/<str:notebook_id>/stop", NotebookStopView.as_view(), name="api_stop"),
     path("notebooks/<str:notebook_id>/keep", NotebookKeepView.as_view(), name="api_keep"),
     path("notebooks/<str:notebook_id>/events", NotebookEventsView.as_view(), name="api_events"),
+    path(
+        "notebooks/<str:notebook_id>/scalars",
+        NotebookScalarsView.as_view(),
+        name="api_notebook_scalars",
+    ),
     path("notebooks/<str:notebook_id>/access", NotebookAccessView.as_view(), name="api_access"),
     path("notebooks/<str:notebook_id>/shares", NotebookSharesView.as_view(), name="api_shares"),
     path(

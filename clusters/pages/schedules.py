@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -97,11 +98,16 @@ def _facts(row: ScheduleRow) -> list[dict[str, Any]]:
         job = last.workload
         word = job.get_status_display() if job else last.get_outcome_display()
         latest = {"label": "Latest run", "value": word, "note": instant(last.at)}
+    limit = f"Paused after {settings.SCHEDULE_FAILURES} in a row"
     failures = f"{found.failures_in_row} in a row" if found.failures_in_row else "None of late"
     return [
         following,
         latest,
-        {"label": "Failed", "value": failures, "note": "It is paused after several"},
+        {
+            "label": "Failed",
+            "value": failures,
+            "note": limit,
+        },
     ]
 
 
@@ -110,6 +116,7 @@ def _details(found: Schedule) -> list[dict[str, Any]]:
     gpu = f"{found.gpus} \N{MULTIPLICATION SIGN} {found.pool.name}"
     cost = money(found.max_cost_micros) if found.max_cost_micros else "No limit"
     beside = found.output_folder or "Beside the notebook"
+    parameters = ", ".join(lines_of(found.parameters).splitlines()) or "None"
     running = "Skipped" if found.skips_while_running else "Run beside it"
     away = "One run for all of them" if found.catches_up else "Left out"
     return [
@@ -117,7 +124,11 @@ def _details(found: Schedule) -> list[dict[str, Any]]:
         {"label": "Notebook", "value": WORKSPACE + found.notebook, "mono": True},
         {"label": "Volume", "value": found.volume.name},
         {"label": "Output", "value": beside, "mono": bool(found.output_folder)},
-        {"label": "Parameters", "value": lines_of(found.parameters) or "None", "mono": True},
+        {
+            "label": "Parameters",
+            "value": parameters,
+            "mono": True,
+        },
         {"label": "Times", "value": found.cron, "mono": True},
         {"label": "While the run before goes", "value": running},
         {"label": "Times that passed", "value": away},

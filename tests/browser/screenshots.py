@@ -2,7 +2,7 @@
 
 Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
 README) and `build/screenshots` (all). Parts can be asked for by name: `money`, `all`, `notebooks`,
-`schedules`.
+`schedules`, `metrics`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
     try:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            parts = set(sys.argv[1:]) or {"money", "all", "notebooks", "schedules"}
+            parts = set(sys.argv[1:]) or {"money", "all", "notebooks", "schedules", "metrics"}
             if "money" in parts:
                 take_money(browser, stack)
             if "all" in parts:
@@ -42,6 +42,9 @@ def main() -> int:
                 take_notebooks(browser, stack)
             if "schedules" in parts:
                 take_schedules(browser, stack)
+            if "metrics" in parts:
+                with Developer(stack) as developer:
+                    take_metrics(browser, stack, developer)
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -235,6 +238,66 @@ def take_schedules(browser: Browser, stack: Stack) -> None:
     page.close()
 
 
+WRITES_SCALARS = """python - <<'PY'
+import math, time
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+for folder in ("runs/adam", "runs/sgd-with-a-long-name-of-its-own"):
+    writer = EventFileWriter(folder)
+    for step in range(400):
+        for tag, value in (
+            ("loss/train", math.exp(-step / 90) + 0.05 * math.sin(step * 1.7)),
+            ("loss/validation", math.exp(-step / 110) + 0.1),
+            ("accuracy", 1 - math.exp(-step / 120)),
+        ):
+            values = [Summary.Value(tag=tag, simple_value=value * (1 + len(folder) / 90))]
+            writer.add_event(Event(step=step, wall_time=time.time(), summary=Summary(value=values)))
+    writer.close()
+PY
+sleep 120"""
+
+
+def take_metrics(browser: Browser, stack: Stack, developer: Developer) -> None:
+    """None yet, what a run wrote, and TensorBoard over it."""
+    none = developer.launch("sleep 120", name="writes none")
+    more = {"environment": DIGITS.environment, "time_limit_seconds": 600}
+    job = developer.launch(WRITES_SCALARS, name="two-optimisers", **more)
+    page = browser.new_page()
+    sign_in(page, stack)
+    page.goto(f"{stack.url}/jobs/{job}/#metrics")
+    page.locator("#metrics .js-plotly-plot").first.wait_for(timeout=90_000)
+    pages = {"metrics-none": f"/jobs/{none}/#metrics", "metrics": f"/jobs/{job}/#metrics"}
+    shoot(browser, stack, pages, signed_in=True)
+    page.locator("#metrics-smooth").fill("0.9")
+    page.locator("#metrics-over").select_option("hours")
+    page.locator("#metrics-find").fill("loss")
+    page.locator("#metrics .js-plotly-plot").first.hover()
+    page.locator("#metrics summary").first.click()
+    page.screenshot(path=OUT / "metrics-smooth-light-1440.png", full_page=True)
+    with page.expect_popup() as opened:
+        page.locator("#board-button").click()
+    board = opened.value
+    board.wait_for_load_state()
+    board.screenshot(path=OUT / "board-starting-light-1440.png")
+    board.locator("tb-webapp").wait_for(timeout=60_000)
+    board.wait_for_load_state("networkidle")
+    board.screenshot(path=OUT / "board-light-1440.png")
+    page.close()
+
+
+def make_volume(stack: Stack) -> str:
+    """A volume of the demo's team; returns its id."""
+    lines = (
+        "from accounts.models import Team",
+        "from clusters.models import Volume",
+        f"team = Team.objects.get(members__email={stack.demo['owner_email']!r})",
+        "made = dict(team=team, created_by=team.members.first(), backend='local', size_gib=1)",
+        "print(Volume.objects.create(name='data', **made).public_id)",
+    )
+    return stack.manage("shell", "-c", "\n".join(lines)).split()[-1]
+
+
 def launch_notebook(page: Page, stack: Stack, name: str) -> str:
     """Launch one and leave the page that would open it; returns its path."""
     page.goto(f"{stack.url}/notebooks/new/")
@@ -259,8 +322,8 @@ def shoot(
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
                 page.goto(path if path.startswith("http") else stack.url + path)
-                if name.startswith("job-"):
-                    page.locator(".js-plotly-plot").first.wait_for(timeout=20_000)
+                if name.startswith("job-") or name == "metrics":
+                    page.locator(".js-plotly-plot:visible").first.wait_for(timeout=20_000)
                 page.screenshot(path=OUT / f"{name}-{theme}-{width}.png", full_page=True)
         context.close()
 

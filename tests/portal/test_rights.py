@@ -31,6 +31,7 @@ from clusters.actions.apps import name_of
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.actions.notebook_shares import share_notebook
+from clusters.actions.sides import board_of_run
 from clusters.choices import Service
 from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
@@ -109,6 +110,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     ensure_draft(account)
     key, _ = create_api_key(actor, name="another")
     notebook = running(actor)
+    board = board_of_run(actor, job.public_id)
     share, link = share_notebook(actor, notebook.public_id)
     payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=10_00)
     card = PaymentMethod.objects.create(
@@ -125,6 +127,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     ids = {
         "job_id": Workload.objects.get(pk=job.pk).public_id,
         "path": "model.bin",
+        "side_id": board.public_id,
         "schedule_id": schedule.public_id,
         "notebook_id": notebook.public_id,
         "name": name_of(Service.LAB, notebook.public_id),
