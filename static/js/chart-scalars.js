@@ -74,10 +74,11 @@ export class ScalarCharts {
   }
 
   note(found) {
-    const hidden = found.hidden_series ? `${found.hidden_series} more series are not drawn. TensorBoard shows them all. ` : "";
-    const more = found.is_whole ? "" : "Reading on.";
-    const none = found.tags.length ? "" : "What it writes below its home folder for TensorBoard is drawn here, with TensorFlow, PyTorch or tensorboardX.";
-    find("metrics-note").textContent = `${hidden}${more}${found.is_whole ? none : ""}`;
+    const count = found.tags.length;
+    const hidden = found.hidden_series ? ` ${found.hidden_series} more lines are not drawn. TensorBoard shows them all.` : "";
+    const none = "What it writes below its home folder for TensorBoard is drawn here, with TensorFlow, PyTorch or tensorboardX.";
+    const all = count ? `${count} metric${count === 1 ? "" : "s"}.${hidden}` : none;
+    find("metrics-note").textContent = found.is_whole ? all : `${all} Reading on.`;
   }
 
   add(tag) {
@@ -90,7 +91,7 @@ export class ScalarCharts {
     const chart = { tag, box, plot: box.querySelector(".plot"), details: box.querySelector("details"), series: [], isNear: false };
     chart.details.addEventListener("toggle", () => this.table(chart));
     const after = [...this.charts.keys()].filter((other) => other > tag).sort()[0];
-    find("metrics").insertBefore(box, after === undefined ? null : this.charts.get(after).box);
+    find("metrics-charts").insertBefore(box, after === undefined ? null : this.charts.get(after).box);
     this.charts.set(tag, chart);
     this.seen.observe(box);
     return chart;

@@ -266,14 +266,14 @@ def take_metrics(browser: Browser, stack: Stack, developer: Developer) -> None:
     page = browser.new_page()
     sign_in(page, stack)
     page.goto(f"{stack.url}/jobs/{job}/#metrics")
-    page.locator("#metrics .js-plotly-plot").first.wait_for(timeout=90_000)
+    page.locator("#metrics-charts .js-plotly-plot").first.wait_for(timeout=90_000)
     pages = {"metrics-none": f"/jobs/{none}/#metrics", "metrics": f"/jobs/{job}/#metrics"}
     shoot(browser, stack, pages, signed_in=True)
     page.locator("#metrics-smooth").fill("0.9")
     page.locator("#metrics-over").select_option("hours")
     page.locator("#metrics-find").fill("loss")
-    page.locator("#metrics .js-plotly-plot").first.hover()
-    page.locator("#metrics summary").first.click()
+    page.locator("#metrics-charts .js-plotly-plot:visible").first.hover()
+    page.locator("#metrics-charts summary:visible").first.click()
     page.screenshot(path=OUT / "metrics-smooth-light-1440.png", full_page=True)
     with page.expect_popup() as opened:
         page.locator("#board-button").click()

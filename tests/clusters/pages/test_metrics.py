@@ -146,9 +146,7 @@ def test_an_attempt_that_is_not_there_has_none(browser: Client, job: Workload) -
     assert browser.get(f"/jobs/{job.public_id}/scalars.json?attempt=x").status_code == 400
 
 
-def test_an_engine_that_does_not_answer_is_said(
-    api: APIClient, job: Workload, engine: Engine
-) -> None:
+def test_an_engine_that_is_silent_is_said(api: APIClient, job: Workload, engine: Engine) -> None:
     engine.backend.is_down = True
     response = api.get(f"/api/v1/jobs/{job.public_id}/scalars")
     assert response.status_code == 503
