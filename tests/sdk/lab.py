@@ -149,8 +149,11 @@ def lab(folder: Path) -> Iterator[Lab]:
     try:
         wait_for(told.exists, 60)
         yield Lab(work, process, f"http://127.0.0.1:{json.loads(told.read_text())['port']}")
-        print(log.read_text())
     finally:
-        if process.poll() is None:
+        try:
             process.terminate()
             process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+            print(log.read_text())
