@@ -67,6 +67,11 @@ class Lab:
         answer = httpx.get(f"{self.url}/api/kernels/{kernel}", headers=HEADERS, timeout=30)
         return cast(dict[str, Any], answer.json())
 
+    def has_pages(self) -> bool:
+        """Whether a page is connected to a kernel that waits for work."""
+        answer = httpx.get(f"{self.url}/api/kernels", headers=HEADERS, timeout=30)
+        return any(one["connections"] and one["execution_state"] == "idle" for one in answer.json())
+
     @contextmanager
     def page(self, kernel: str, session: str = "") -> Iterator[Page]:
         """A page that is connected, until it is closed as a browser does it."""
