@@ -19,6 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 _random = random.SystemRandom()
 READY_SECONDS = 150
+# Prepared environments are built once for all stacks, not by each of them.
+ENVIRONMENTS = Path("/var/tmp/fastgpu-tests-environments")
 # What the suite set for itself must not reach a stack of its own.
 _OURS = (
     "DATABASE_URL", "REDIS_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE",
@@ -48,7 +50,11 @@ class Stack:
 
     def pid_of(self, name: str) -> int:
         """The process id of a child of `up`, by the words of its command line."""
-        words = {"web": "portal.asgi", "worker": "celery\0-A\0portal\0worker"}[name]
+        words = {
+            "web": "portal.asgi",
+            "worker": "celery\0-A\0portal\0worker",
+            "proxy": "-m\0clusters.proxy",
+        }[name]
         for line in subprocess.run(
             ["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True
         ).stdout.splitlines():
@@ -144,6 +150,7 @@ def start(
     chosen = port or free_port()
     environment = {key: value for key, value in os.environ.items() if key not in _OURS}
     environment |= {"PORT": str(chosen), "VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"}
+    environment |= {"ENVIRONMENTS_DIR": str(ENVIRONMENTS)}
     environment |= settings or {}
     with log.open("wb") as output:
         process = subprocess.Popen(
