@@ -67,6 +67,11 @@ class Lab:
         answer = httpx.get(f"{self.url}/api/kernels/{kernel}", headers=HEADERS, timeout=30)
         return cast(dict[str, Any], answer.json())
 
+    def has_pages(self) -> bool:
+        """Whether a page is connected to a kernel that waits for work."""
+        answer = httpx.get(f"{self.url}/api/kernels", headers=HEADERS, timeout=30)
+        return any(one["connections"] and one["execution_state"] == "idle" for one in answer.json())
+
     @contextmanager
     def page(self, kernel: str, session: str = "") -> Iterator[Page]:
         """A page that is connected, until it is closed as a browser does it."""
@@ -149,8 +154,11 @@ def lab(folder: Path) -> Iterator[Lab]:
     try:
         wait_for(told.exists, 60)
         yield Lab(work, process, f"http://127.0.0.1:{json.loads(told.read_text())['port']}")
-        print(log.read_text())
     finally:
-        if process.poll() is None:
+        try:
             process.terminate()
             process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+            print(log.read_text())

@@ -131,6 +131,24 @@ def test_a_server_that_ends_has_saved_what_was_printed(tmp_path: Path, number: i
     assert kept == "".join(f"line {n}\n" for n in range(kept.count("\n")))
 
 
+def test_a_server_ends_at_once_while_a_page_is_there(tmp_path: Path) -> None:
+    with lab(tmp_path) as server:
+        server.write("there.ipynb", PRINTS)
+        with server.page(server.open("there.ipynb")) as page:
+            page.run(PRINTS)
+            page.waits_for("line 5\n")
+            server.process.terminate()
+            assert server.process.wait(15) == 0
+
+
+def test_a_page_that_answers_pings_stays_connected(server: Lab) -> None:
+    source = "import time; time.sleep(25); print('late', flush=True)"
+    server.write("long.ipynb", source)
+    with server.page(server.open("long.ipynb")) as page:
+        page.run(source)
+        page.waits_for("late\n")
+
+
 def test_what_a_page_saw_itself_is_left_to_the_page(server: Lab) -> None:
     server.write("there.ipynb", "print('seen')")
     kernel = server.open("there.ipynb")

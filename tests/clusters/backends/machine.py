@@ -15,7 +15,8 @@ from clusters.backends.local.backend import LocalBackend
 from clusters.backends.local.settings import LocalSettings
 from tests.contracts.backend import wait_for
 
-UID_BASE = 210_000
+# Not the default: a FastGPU of its own may run on the machine of the tests.
+UID_BASE = 610_000
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
 RUNTIMES = (

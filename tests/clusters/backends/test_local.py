@@ -129,7 +129,9 @@ class TestIsolation:
         log_holds(backend, spec.external_name, f"{UID_BASE + 42}\n".encode())
         inner = state_of(root, spec.external_name)["inner_pid"]
         assert Path(f"/proc/{inner}").stat().st_uid == UID_BASE + 42
-        assert (root / "local/attempts" / spec.external_name / "home").stat().st_uid == 210_042
+        assert (
+            root / "local/attempts" / spec.external_name / "home"
+        ).stat().st_uid == UID_BASE + 42
 
     def test_deleted_open_files_count_as_disk(self, backend: LocalBackend) -> None:
         spec = make_spec(

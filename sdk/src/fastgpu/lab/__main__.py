@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from fastgpu.lab import config, use
@@ -19,6 +21,9 @@ from fastgpu.lab.place import Place
 
 WARM_UP = ("/api", "/lab", "/lab/api/settings", "/api/kernelspecs", "/api/contents")
 """Asked of a server that stands by, so that it has loaded what the first visit loads."""
+
+END_SECONDS = 8
+"""From the wish that it ends to its end at the latest; less than the grace that pools give."""
 
 
 def main() -> int:
@@ -45,12 +50,29 @@ def main() -> int:
     settings = config.server_config(place, scratch, records=config.can_record())
     app = LabApp.initialize_server(argv=[], config=Config(settings))
     use.add_route(app.web_app)
+    end_in_time()
     if place.port_file:
         app.io_loop.add_callback(lambda: place.tell_port(app.port))
     if "FASTGPU_STANDBY" in started_with:
         app.io_loop.add_callback(stand_by, app, Handover(started_with), place)
     app.start()
     return 0
+
+
+def end_in_time() -> None:
+    """Let a server that is asked to end do so, however its ending goes.
+
+    Jupyter stays for ever when its clean-up fails, which a page that just connects can bring
+    about. Documents are saved at the beginning of it.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.alarm(END_SECONDS)
+        if callable(stop):
+            stop(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 async def stand_by(app: Any, handover: Handover, place: Place) -> None:

@@ -76,10 +76,9 @@ def server_config(place: Place, scratch: Path, *, records: bool) -> dict[str, di
             "quit_button": False,
             "shutdown_no_activity_timeout": 0,
             # A page that is cut off is noticed after a minute at most, and proxies in between see
-            # traffic. Connections to kernels read the milliseconds, all others the seconds; the former
-            # look for the pong before they send the next ping, so that a timeout no longer than the
-            # interval would cut every page off at the first look.
-            "tornado_settings": {"ws_ping_interval": 20_000, "ws_ping_timeout": 50_000},
+            # traffic. Connections to kernels read the milliseconds, all others the seconds. The
+            # former take a timeout that is no longer than the interval for a page that is gone.
+            "tornado_settings": {"ws_ping_interval": 20_000, "ws_ping_timeout": 40_000},
             "websocket_ping_interval": 20,
             "websocket_ping_timeout": 20,
             "jpserver_extensions": _extensions(records=records),

@@ -21,17 +21,14 @@ HEARING_SECONDS = 5.0
 class RecordedConnection(ZMQChannelsWebsocketConnection):
     """As Jupyter's own, except that runs are told to the recorder and orphaned ones kept back."""
 
-    @property
-    def recorder(self) -> Recorder:
-        """The recorder of this kernel."""
-        recorder: Recorder = self.websocket_handler.settings["fastgpu_recorders"].of(
-            self.kernel_id, self.kernel_manager
-        )
-        return recorder
+    recorder: Recorder
+    """Of this kernel; kept, because the server forgets kernels before their pages when it ends."""
 
     async def prepare(self) -> None:
         """Start to listen before the page can ask for anything."""
         await super().prepare()
+        recorders = self.websocket_handler.settings["fastgpu_recorders"]
+        self.recorder = recorders.of(self.kernel_id, self.kernel_manager)
         self.recorder.page_back(self.session.session)
 
     def connect(self) -> asyncio.Future[None] | None:
