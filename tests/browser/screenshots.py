@@ -270,7 +270,7 @@ def take_metrics(browser: Browser, stack: Stack, developer: Developer) -> None:
     pages = {"metrics-none": f"/jobs/{none}/#metrics", "metrics": f"/jobs/{job}/#metrics"}
     shoot(browser, stack, pages, signed_in=True)
     page.locator("#metrics-smooth").fill("0.9")
-    page.locator("#metrics-over").select_option("hours")
+    page.locator("#metrics-over").select_option("since")
     page.locator("#metrics-find").fill("loss")
     page.locator("#metrics-charts .js-plotly-plot:visible").first.hover()
     page.locator("#metrics-charts summary:visible").first.click()
