@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 DEBIAN_UP := bubblewrap libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 DEBIAN_SLURM := slurm-wlm slurmrestd slurm-wlm-jwt-plugin slurmdbd munge mariadb-server
-DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc postgresql-15 $(DEBIAN_SLURM)
+DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc strace postgresql-15 $(DEBIAN_SLURM)
 
 .PHONY: up test test-fast test-debian test-long lint format bench chaos screenshots deps deps-up lock lock-environments clean help
 

@@ -74,6 +74,19 @@ def require_staff(actor: Actor) -> None:
         raise NotAllowed("Only staff may do this.")
 
 
+def require_still(actor: Actor) -> None:
+    """Raise NotAllowed where the actor has lost its place since: for work that takes long."""
+    if actor.user is None or actor.team is None or actor.kind == ActorKind.STAFF:
+        return
+    holds = Membership.objects.filter(team=actor.team, user=actor.user, user__is_active=True)
+    key = actor.api_key
+    is_revoked = (
+        key is not None and not ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).exists()
+    )
+    if is_revoked or not holds.exists():
+        raise NotAllowed("You no longer belong to this team.")
+
+
 def require_owner(actor: Actor) -> None:
     """Raise NotAllowed unless the actor is an owner of its team."""
     if actor.role != Role.OWNER:

@@ -11,19 +11,20 @@ from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
 from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import idle, owners, schedules, sides
+from clusters.control import idle, owners, schedules, sides, standbys, volumes
 from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
 from clusters.control.placement import place
 from clusters.control.stops import pass_on_stops
 from clusters.control.submit import submit_placed
-from clusters.models import Pool
+from clusters.models import Pool, Volume
 from clusters.telemetry import use
 from portal.lib.tasks import begun, hint
 
 SWEEP_EXPIRES_SECONDS = 2
 SCHEDULE_EXPIRES_SECONDS = 30
+STANDBY_EXPIRES_SECONDS = 5
 
 
 @shared_task(name="clusters.tasks.drive_pool")
@@ -133,3 +134,38 @@ def drive_sides() -> None:
 def end_unused_sides() -> int:
     """End those nobody looks at."""
     return sides.end_unused()
+
+
+@shared_task(name="clusters.tasks.keep_standbys_of")
+def keep_standbys_of(name: str) -> None:
+    """Keep servers started ahead on one engine."""
+    standbys.keep_standbys(name)
+
+
+@shared_task(name="clusters.tasks.keep_standbys")
+def keep_standbys() -> None:
+    """Keep servers started ahead on all engines that can."""
+    for name in standbys.engines():
+        hint("clusters.tasks.keep_standbys_of", name, expires=STANDBY_EXPIRES_SECONDS)
+
+
+@shared_task(name="clusters.tasks.erase_volumes")
+def erase_volumes() -> int:
+    """Erase the files of volumes that were removed."""
+    begun("clusters.tasks.erase_volumes")
+    return volumes.erase_removed()
+
+
+@shared_task(name="clusters.tasks.measure_volumes")
+def measure_volumes() -> int:
+    """Look how much of the disk each volume takes."""
+    return volumes.measure_all()
+
+
+@shared_task(name="clusters.tasks.measure_volume")
+def measure_volume(volume_key: int) -> None:
+    """The same for one, because somebody waits for it."""
+    begun("clusters.tasks.measure_volume", volume_key)
+    found = Volume.objects.filter(pk=volume_key, removed_at__isnull=True).first()
+    if found is not None:
+        volumes.measure_asked(found)

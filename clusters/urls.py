@@ -18,6 +18,8 @@ from clusters.pages import (
     schedule_deeds,
     schedule_form,
     schedules,
+    volume_files,
+    volumes,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -117,4 +119,16 @@ urlpatterns: list[URLPattern] = [
     path("notebooks/<str:notebook_id>/idle.json", notebook.notebook_idle, name="notebook_idle"),
     path("open/<str:name>/", opening.open_app, name="open_app"),
     path("shared/<str:secret>/", opening.shared, name="shared"),
+    path("volumes/", volumes.volumes, name="volumes"),
+    path("volumes/<str:volume_id>/", volumes.volume, name="volume"),
+    path("volumes/<str:volume_id>/rename/", volumes.volume_rename, name="volume_rename"),
+    path("volumes/<str:volume_id>/resize/", volumes.volume_resize, name="volume_resize"),
+    path("volumes/<str:volume_id>/remove/", volumes.volume_remove, name="volume_remove"),
+    path("volumes/<str:volume_id>/files/<path:path>", volume_files.volume_file, name="volume_file"),
+    path("volumes/<str:volume_id>/folder/", volume_files.volume_folder, name="volume_folder"),
+    path("volumes/<str:volume_id>/move/", volume_files.volume_move, name="volume_move"),
+    path("volumes/<str:volume_id>/delete/", volume_files.volume_delete, name="volume_delete"),
+    path("volumes/<str:volume_id>/known/", volume_files.volume_known, name="volume_known"),
+    path("volumes/<str:volume_id>/zip/", volume_files.volume_zip, name="volume_zip"),
+    path("volumes/<str:volume_id>/unpack/", volume_files.volume_unpack, name="volume_unpack"),
 ]

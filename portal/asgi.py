@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,11 +13,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 import django
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+from portal.lib.streamed import BodyWanted
+from portal.transfers import Transfers, is_streamed
 
 
 class Handler(ASGIHandler):
@@ -37,6 +42,31 @@ class Handler(ASGIHandler):
         request_started.disconnect(close_old_connections)
         request_started.disconnect(reset_queries)
         self.threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="request")
+        self.transfers = Transfers()
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Django's, but for bodies that are taken as they come."""
+        if is_streamed(scope):
+            await self._handle_streamed(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+    async def _handle_streamed(self, scope: Any, receive: Any, send: Any) -> None:
+        set_script_prefix(get_script_prefix(scope))
+        await request_started.asend(sender=self.__class__, scope=scope)
+        request, refusal = self.create_request(scope, io.BytesIO())
+        if request is None:
+            assert refusal is not None  # noqa: S101  # one of the two is there
+            await self.send_response(refusal, send)
+            return
+        request.body_follows = True  # type: ignore[attr-defined]
+        response = await self.run_get_response(request)
+        answer: HttpResponseBase | None = response
+        if isinstance(response, BodyWanted):
+            answer = await self.transfers.take(response, receive)
+        if answer is not None:
+            await self.send_response(answer, send)
+        response.close()
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Middleware and view, in the next thread that is free."""

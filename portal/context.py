@@ -45,6 +45,7 @@ AREAS = (
     Area("Dashboard", "dashboard", "dashboard", "g d", "/dashboard/"),
     Area("Jobs", "jobs", "jobs", "g j", "/jobs/"),
     Area("Notebooks", "notebooks", "notebooks", "g n", "/notebooks/"),
+    Area("Volumes", "volumes", "volumes", "g v", "/volumes/"),
     Area("Billing", "billing", "billing", "g b", "/billing/"),
     Area("Team", "team", "team", "g t", "/team/"),
     Area("Settings", "settings", "settings", "g s", "/settings/"),

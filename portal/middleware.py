@@ -107,7 +107,7 @@ class ErrorPageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Below /api/ a 404 or 405 that never reached a view is JSON too."""
+        """A path that no page can have is answered here."""
         if "\0" in request.path:
             return answer(request, 404, "not_found", "No page lives at this address.")
         return self.get_response(request)
@@ -115,14 +115,20 @@ class ErrorPageMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """PortalError from a page becomes its error page."""
         if isinstance(error, PortalError):
-            return answer(request, error.http_status, error.code, error.message)
+            return answer(request, error.http_status, error.code, error.message, error.fields)
         return None
 
 
-def answer(request: HttpRequest, status: int, code: str, message: str) -> HttpResponse:
-    """An error as JSON below /api/, else as a page."""
-    if request.path.startswith("/api/"):
-        return JsonResponse(error_body(code, message), status=status)
+def answer(
+    request: HttpRequest,
+    status: int,
+    code: str,
+    message: str,
+    fields: dict[str, str] | None = None,
+) -> HttpResponse:
+    """An error as JSON below /api/ and to scripts of our pages, else as a page."""
+    if request.path.startswith("/api/") or request.headers.get("Accept") == "application/json":
+        return JsonResponse(error_body(code, message, fields), status=status)
     known = {400, 403, 404, 500, 503}
     template = f"errors/{status if status in known else 400}.html"
     context = {"message": message, "request_id": getattr(request, "request_id", "")}

@@ -27,6 +27,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": 10},
     },
     "sides": {"task": "clusters.tasks.drive_sides", "schedule": 5.0, "options": {"expires": 5}},
+    "standbys": {
+        "task": "clusters.tasks.keep_standbys",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "unused-sides": {
         "task": "clusters.tasks.end_unused_sides",
         "schedule": 60.0,
@@ -47,6 +52,16 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "clusters.tasks.report_use",
         "schedule": 300.0,
         "options": {"expires": 300},
+    },
+    "volumes": {
+        "task": "clusters.tasks.measure_volumes",
+        "schedule": 180.0,
+        "options": {"expires": 180},
+    },
+    "erase": {
+        "task": "clusters.tasks.erase_volumes",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "rate": {"task": "billing.tasks.rate_usage", "schedule": 60.0, "options": {"expires": 60}},
     "expire": {"task": "billing.tasks.expire_credit", "schedule": 60.0, "options": {"expires": 60}},

@@ -18,6 +18,7 @@ from billing.models import BillingAccount, UsageInterval
 from billing.queries.budgets import BudgetUse, covers, reached_caps
 from billing.queries.funds import Funds, funds_of
 from billing.queries.storage import kept_storage
+from clusters.actions import volumes
 from clusters.actions.stopping import request_stop
 from clusters.choices import Reason, WorkloadStatus
 from clusters.models import Workload
@@ -42,21 +43,23 @@ def stop_unfunded() -> int:
 
 
 def delete_unfunded_storage() -> int:
-    """Delete what is kept on accounts whose time to pay for it is over; returns how many."""
+    """Delete what is kept on accounts whose time to pay for it is over; returns how many.
+
+    What is still mounted stays until it is not.
+    """
     deleted = 0
     for account in storage_overdue_accounts(clock.now()):
         funds = funds_of(account)
         kept = [] if funds.spendable_micros > 0 else kept_storage(account)
-        for interval in kept:
-            _delete_storage(account, interval, funds)
-        if kept:
+        gone = sum(_delete_storage(account, interval, funds) for interval in kept)
+        if gone:
             note_step(account, LadderStep.STORAGE_DELETED, funds)
-        deleted += len(kept)
+        deleted += gone
     return deleted
 
 
 @transaction.atomic
-def _delete_storage(account: BillingAccount, interval: UsageInterval, funds: Funds) -> None:
+def _delete_storage(account: BillingAccount, interval: UsageInterval, funds: Funds) -> bool:
     resource = Resource(
         kind=interval.resource_kind,
         id=interval.resource_id,
@@ -64,6 +67,11 @@ def _delete_storage(account: BillingAccount, interval: UsageInterval, funds: Fun
         public_id=interval.resource_public_id,
         label=interval.resource_label,
     )
+    if resource.kind == volumes.RESOURCE_KIND:
+        try:
+            volumes.remove_unpaid(account, resource.id, Actor.system("nothing is left to pay it"))
+        except Conflict:
+            return False
     end_storage(account, resource, at=clock.now())
     record_enforcement(
         account,
@@ -72,6 +80,7 @@ def _delete_storage(account: BillingAccount, interval: UsageInterval, funds: Fun
         limit_micros=funds.credit_limit_micros,
         spent_micros=-funds.balance_micros,
     )
+    return True
 
 
 def stop_capped() -> int:

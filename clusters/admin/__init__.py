@@ -4,5 +4,6 @@ from clusters.admin.engines import EngineAdmin
 from clusters.admin.nodes import GpuAdmin, NodeAdmin
 from clusters.admin.pools import PoolAdmin
 from clusters.admin.runs import WorkloadAdmin
+from clusters.admin.volumes import VolumeAdmin
 
-__all__ = ["EngineAdmin", "GpuAdmin", "NodeAdmin", "PoolAdmin", "WorkloadAdmin"]
+__all__ = ["EngineAdmin", "GpuAdmin", "NodeAdmin", "PoolAdmin", "VolumeAdmin", "WorkloadAdmin"]

@@ -30,6 +30,13 @@ from clusters.api.schedules import (
     SchedulesView,
     ScheduleView,
 )
+from clusters.api.volume_files import (
+    VolumeArchiveFolderView,
+    VolumeArchiveView,
+    VolumeFilesView,
+    VolumeFileView,
+)
+from clusters.api.volumes import VolumesView, VolumeView
 
 urlpatterns = [
     path("pools", PoolsView.as_view(), name="api_pools"),
@@ -64,6 +71,20 @@ urlpatterns = [
         "notebooks/<str:notebook_id>/shares/<str:share_id>",
         NotebookShareView.as_view(),
         name="api_share",
+    ),
+    path("volumes", VolumesView.as_view(), name="api_volumes"),
+    path("volumes/<str:volume_id>", VolumeView.as_view(), name="api_volume"),
+    path("volumes/<str:volume_id>/files", VolumeFilesView.as_view(), name="api_volume_files"),
+    path(
+        "volumes/<str:volume_id>/files/<path:path>",
+        VolumeFileView.as_view(),
+        name="api_volume_file",
+    ),
+    path("volumes/<str:volume_id>/archive", VolumeArchiveView.as_view(), name="api_volume_zip"),
+    path(
+        "volumes/<str:volume_id>/archive/<path:path>",
+        VolumeArchiveFolderView.as_view(),
+        name="api_volume_folder_zip",
     ),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
     path("proxy/apps/<int:app_id>/answer", AppAnswerView.as_view(), name="api_proxy_answer"),

@@ -7,6 +7,7 @@ PortalError
 |- NotAllowed          403
 |- NotFound            404  also for what belongs to somebody else
 |- Conflict            409
+|- TooLarge            413
 |- TooMany             429
 `- Unavailable         503
 """
@@ -73,6 +74,13 @@ class Conflict(PortalError):
 
     code = "conflict"
     http_status = 409
+
+
+class TooLarge(PortalError):
+    """It does not fit into what there is room for."""
+
+    code = "too_large"
+    http_status = 413
 
 
 class TooMany(PortalError):

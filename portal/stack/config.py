@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from clusters.proxy.settings import Settings as ProxySettings
 from portal.lib.env import BadSetting, env_int, env_path, env_str
 from portal.stack.errors import StackError
 from portal.stack.keys import load_or_make
@@ -39,6 +40,8 @@ class Config:
         """Read the environment; raises StackError for a value that makes no sense."""
         try:
             port = env_int("PORT", 8000)
+            # Else the proxy alone would not start, again and again.
+            ProxySettings.read()
             return cls(
                 layout=Layout(env_path("VAR_DIR", BASE_DIR / "var")),
                 host=env_str("HOST", "127.0.0.1"),

@@ -61,7 +61,8 @@ def servers(parts: Parts, *, after_setup: bool) -> list[Child]:
     worker = "worker --pool threads --concurrency 8 --without-gossip --without-mingle"
     schedule = str(config.layout.run / "celerybeat-schedule")
     agent = ("--portal", config.portal_url, "--placements", str(config.layout.attempts))
-    listens = tcp_check(config.loopback.strip("[]"), config.port)
+    address = config.loopback.strip("[]")
+    listens, proxies = (tcp_check(address, port) for port in (config.port, config.proxy_port))
     return [
         Child(WEB, _web(config), after=below, ready=listens),
         Child(
@@ -70,7 +71,8 @@ def servers(parts: Parts, *, after_setup: bool) -> list[Child]:
             after=below,
             grace=15.0,
         ),
-        Child(PROXY, _uvicorn("clusters.proxy.asgi:application", config, config.proxy_port), below),
+        # It reads the database but needs no Django, and what is open through it outlives the web.
+        Child(PROXY, _python("clusters.proxy"), after=below, ready=proxies),
         Child(BEAT, (*celery, "beat", "-l", "warning", "-s", schedule, "--pidfile="), after=below),
         Child(AGENT, _python("fastgpu.agent", *agent), after=(WEB,)),
         *_sandbox(config),
@@ -101,15 +103,11 @@ def _sandbox(config: Config) -> list[Child]:
 
 def _web(config: Config) -> tuple[str, ...]:
     sockets = ("--ws-max-size", "65536", "--ws-ping-interval", "20", "--ws-ping-timeout", "20")
-    return (*_uvicorn("portal.asgi:application", config, config.port), *sockets)
-
-
-def _uvicorn(application: str, config: Config, port: int) -> tuple[str, ...]:
     # Addresses of callers are believed from a front proxy that the operator names, from no other.
     proxies = () if env_str("FORWARDED_ALLOW_IPS") else ("--no-proxy-headers",)
-    command = _python("uvicorn", application, "--host", config.host, "--port", str(port))
+    where = ("--host", config.host, "--port", str(config.port))
     return (
-        *command,
+        *_python("uvicorn", "portal.asgi:application", *where),
         "--no-access-log",
         "--no-server-header",
         "--timeout-graceful-shutdown",
@@ -117,6 +115,7 @@ def _uvicorn(application: str, config: Config, port: int) -> tuple[str, ...]:
         "--log-level",
         "warning",
         *proxies,
+        *sockets,
     )
 
 

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from portal.lib import clock
 from portal.lib.money import format_money
+from portal.lib.sizes import format_bytes
 
 register = template.Library()
 
@@ -22,7 +23,6 @@ UNKNOWN = "\N{EN DASH}"
 _CENT_MICROS = 10_000
 _FINEST_MICROS = 100
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @register.filter
@@ -95,15 +95,7 @@ def ago(at: datetime | None) -> SafeString | str:
 @register.filter
 def bytes(count: int | None) -> str:  # the filter's name in templates
     """Bytes as `512 B`, `1.4 MiB`, `120 GiB`."""
-    if count is None:
-        return UNKNOWN
-    value = float(count)
-    unit = 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value /= 1024
-        unit += 1
-    digits = 0 if unit == 0 or value >= 100 else 1
-    return f"{value:.{digits}f} {_UNITS[unit]}"
+    return UNKNOWN if count is None else format_bytes(count)
 
 
 @register.filter

@@ -15,3 +15,6 @@ document.addEventListener("click", (event) => {
   if (!dialog) return;
   if (event.target.closest("[data-close-dialog]") || event.target === dialog) dialog.close();
 });
+
+// What was refused comes back with its dialog open.
+document.querySelector("dialog[data-open-now]")?.showModal();

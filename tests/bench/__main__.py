@@ -20,6 +20,8 @@ from tests.bench import (
     launches,
     log_latency,
     metering,
+    notebooks,
+    proxy,
     slurm,
     webhooks,
     zero,
@@ -29,10 +31,12 @@ from tests.bench.table import Figure, render
 from tests.slurm.lab import missing as slurm_missing
 
 SLURM = ("slurm_launch", "slurm_burst")
+# What needs no FastGPU around it.
+ALONE = ("proxy",)
 NAMES = (
-    "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
-    "metering", "closing", "webhooks", "zero",
-    *SLURM,
+    "up_second_start", "memory_at_rest", "job_launch", "notebooks", "log_latency", "launches",
+    "restart", "tick", "metering", "closing", "webhooks", "zero",
+    *ALONE, *SLURM,
 )  # fmt: skip
 Measure = Callable[[], list[Figure]]
 
@@ -61,7 +65,7 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
     """The figures asked for, in the order in which they disturb each other least."""
     figures: list[Figure] = []
     notes: list[str] = []
-    if names - set(SLURM):
+    if names - {*SLURM, *ALONE}:
         with Stack() as stack:
             if "up_second_start" in names:
                 figures.append(at_rest.second_start(stack))
@@ -73,6 +77,7 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 notes.append(shares)
             measures: dict[str, Measure] = {
                 "job_launch": lambda: [job_launch.measure(stack, rounds)],
+                "notebooks": lambda: notebooks.measure(stack, rounds),
                 "log_latency": lambda: [log_latency.measure(stack)],
                 "launches": lambda: launches.measure(stack),
                 "restart": lambda: [at_scale.restart(stack)],
@@ -83,6 +88,7 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 "closing": lambda: closing.measure(stack),
             }
             _measure(measures, names, figures, notes)
+    _measure({"proxy": proxy.measure}, names, figures, notes)
     if names & set(SLURM):
         _on_slurm(names, rounds, figures, notes)
     return figures, notes

@@ -56,7 +56,7 @@ def memory(stack: Stack) -> tuple[Figure, str]:
 def _name(process: psutil.Process) -> str:
     """What the process is, in one word where its command line tells."""
     line = " ".join(process.cmdline())
-    for mark in ("portal.asgi", "proxy.asgi", " worker", " beat", "fastgpu.agent"):
+    for mark in ("portal.asgi", "clusters.proxy", " worker", " beat", "fastgpu.agent"):
         if mark in line:
             return mark.strip()
     for mark in ("billing.sandbox", "portal.stack", "manage.py", "postgres", "valkey"):

@@ -1,8 +1,8 @@
 """`python -m tests.browser.screenshots`: every page, light and dark, phone and desk.
 
 Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
-README) and `build/screenshots` (all). Parts can be asked for by name: `money`, `all`, `notebooks`,
-`schedules`, `metrics`.
+README) and `build/screenshots` (all). Parts can be asked for by name: `files`, `money`, `all`,
+`notebooks`, `schedules`, `metrics`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from clusters.examples import DIGITS
+from tests.browser.files import take_files
 from tests.browser.fixtures import CHROMIUM, FLAGS
 from tests.browser.money import ALWAYS_ASKS, GOOD, save_card, turn_on_auto_top_up, wait_for_the_bank
+from tests.browser.shooting import OUT, shoot, sign_in
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import ROOT, Stack, running
 
-OUT = ROOT / "build" / "screenshots"
 README = {"home": "home", "job-running": "job", "billing": "billing"}
-WIDTHS = (390, 1440)
 
 
 def main() -> int:
@@ -32,7 +32,11 @@ def main() -> int:
     try:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            parts = set(sys.argv[1:]) or {"money", "all", "notebooks", "schedules", "metrics"}
+            parts = set(sys.argv[1:]) or {
+                "files", "money", "all", "notebooks", "schedules", "metrics",
+            }  # fmt: skip
+            if "files" in parts:
+                take_files(browser, stack)
             if "money" in parts:
                 take_money(browser, stack)
             if "all" in parts:
@@ -48,7 +52,7 @@ def main() -> int:
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for page, name in README.items() if len(sys.argv) == 1 else ():
+    for page, name in () if sys.argv[1:] else README.items():
         shutil.copy(OUT / f"{page}-light-1440.png", ROOT / "docs" / "img" / f"{name}.png")
     sys.stdout.write(f"{len(list(OUT.glob('*.png')))} screenshots in {OUT}\n")
     return 0
@@ -117,7 +121,7 @@ def take_books(browser: Browser, page: Page, stack: Stack) -> None:
         "invoice-top-up": page.url,
     }
     page.goto(f"{stack.url}/billing/invoices/")
-    page.locator("section").first.get_by_role("link").last.click()
+    page.locator("section").first.get_by_role("link").first.click()
     page.wait_for_url("**/billing/invoices/inv_*/")
     shoot(browser, stack, pages | {"invoice-draft": page.url}, signed_in=True)
     page.goto(f"{stack.url}/billing/cards/")
@@ -307,34 +311,6 @@ def launch_notebook(page: Page, stack: Stack, name: str) -> str:
     path = page.url.removeprefix(stack.url).partition("?")[0]
     page.goto(stack.url + path)
     return path
-
-
-def shoot(
-    browser: Browser, stack: Stack, pages: dict[str, str], *, signed_in: bool = False
-) -> None:
-    """Each page in each theme and width."""
-    for theme in ("light", "dark"):
-        context = browser.new_context(color_scheme="light" if theme == "light" else "dark")
-        page = context.new_page()
-        if signed_in:
-            sign_in(page, stack)
-        for name, path in pages.items():
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
-                page.goto(path if path.startswith("http") else stack.url + path)
-                if name.startswith("job-") or name == "metrics":
-                    page.locator(".js-plotly-plot:visible").first.wait_for(timeout=20_000)
-                page.screenshot(path=OUT / f"{name}-{theme}-{width}.png", full_page=True)
-        context.close()
-
-
-def sign_in(page: Page, stack: Stack) -> None:
-    """As the demo's owner."""
-    page.goto(f"{stack.url}/account/login/")
-    page.locator("input[name=login]").fill(stack.demo["owner_email"])
-    page.locator("input[name=password]").fill(stack.demo["owner_password"])
-    page.locator("main button[type=submit]").click()
-    page.wait_for_url(f"{stack.url}/dashboard/")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.browser.money import (
     turn_on_auto_top_up,
     wait_for_the_bank,
 )
-from tests.browser.screenshots import sign_in
+from tests.browser.shooting import sign_in
 from tests.stacks.portal import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(400)]

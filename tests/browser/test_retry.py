@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.screenshots import sign_in
+from tests.browser.shooting import sign_in
 from tests.stacks.developer import Developer
 from tests.stacks.portal import Stack
 

@@ -25,10 +25,14 @@ from clusters.backends.base import (
     Survey,
 )
 from portal.lib import clock
+from tests.fakes.volumes import FolderVolumes
 
 
-class FakeBackend(Backend):
-    """Four GPUs on one node. `is_down` makes every call raise, `refusal` refuses launches."""
+class FakeBackend(Backend, FolderVolumes):
+    """Four GPUs on one node, and volumes.
+
+    `is_down` makes every call raise, `refusal` refuses launches.
+    """
 
     current: ClassVar[FakeBackend]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.apps import apps
 from django.test import Client
@@ -22,16 +23,20 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.access import actor_of_user
 from accounts.actions.teams import create_api_key
+from accounts.actor import Actor
 from accounts.models import Team, User
 from billing.actions.drafts import ensure_draft
 from billing.actions.payments import new_payment
-from billing.choices import PaymentPurpose
+from billing.actions.prices import add_sku
+from billing.choices import Meter, PaymentPurpose
 from billing.models import BillingAccount, Invoice, PaymentMethod
 from clusters.actions.apps import name_of
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.actions.notebook_shares import share_notebook
 from clusters.actions.sides import board_of_run
+from clusters.actions.trees import open_tree
+from clusters.actions.volumes import create_volume
 from clusters.choices import Service
 from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
@@ -116,6 +121,10 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     card = PaymentMethod.objects.create(
         account=account, stripe_id="pm_1", brand="visa", last4="4242", exp_month=1, exp_year=2040
     )
+    add_sku(Actor.system(), "storage", label="Storage", unit_micros=1, meter=Meter.STORAGE)
+    volume = create_volume(actor, name="data", size_gib=1)
+    open_tree(volume).close()
+    (engine.backend.volume_path(volume.public_id) / "model.bin").write_bytes(b"x")
     people = {"stranger": charlie, "member": bob, "owner": alice, "staff": dora}
     clients = {"anonymous": Client()}
     for role, user in people.items():
@@ -134,6 +143,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
         "share_id": share.public_id,
         "app_id": "1",
         "secret": link,
+        "volume_id": volume.public_id,
         "key_id": key.public_id,
         "invoice_id": Invoice.objects.get(account=account).public_id,
         "note_id": "nothing",
@@ -165,11 +175,18 @@ def fill(route: str, ids: dict[str, str]) -> str:
     return "/" + path
 
 
+async def read_all(response: Any) -> None:
+    async for _piece in response:
+        pass
+
+
 def ask(row: Row, world: World) -> dict[str, str]:
     """What each role is answered: a status, or `login` where it is sent to sign in."""
     got = {}
     for role, client in world.clients.items():
         response = client.generic(row.method, fill(row.route, world.ids))
+        if getattr(response, "is_async", False) and "Content-Disposition" in response.headers:
+            async_to_sync(read_all)(response)  # a file that is read is closed
         target = response.headers.get("Location", "")
         got[role] = "login" if "/login/" in target else str(response.status_code)
     return got

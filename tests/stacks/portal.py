@@ -50,7 +50,11 @@ class Stack:
 
     def pid_of(self, name: str) -> int:
         """The process id of a child of `up`, by the words of its command line."""
-        words = {"web": "portal.asgi", "worker": "celery\0-A\0portal\0worker"}[name]
+        words = {
+            "web": "portal.asgi",
+            "worker": "celery\0-A\0portal\0worker",
+            "proxy": "-m\0clusters.proxy",
+        }[name]
         for line in subprocess.run(
             ["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True
         ).stdout.splitlines():

@@ -9,6 +9,7 @@ import pytest
 from django.core import mail
 
 from accounts.actor import Actor
+from accounts.models import AuditEvent
 from billing.actions.credit import grant_credit
 from billing.actions.metering import Resource
 from billing.actions.prices import add_sku
@@ -16,9 +17,16 @@ from billing.actions.storage import set_storage
 from billing.choices import Enforcement, Meter
 from billing.models import BillingAccount, EnforcementAction, UsageInterval
 from billing.queries.storage import keeps_storage
+from clusters.actions.jobs import launch
+from clusters.actions.launch_checks import JobRequest
+from clusters.actions.trees import open_tree
+from clusters.actions.volumes import create_volume
+from clusters.models import Workload
+from clusters.tasks import erase_volumes
 from portal.lib.money import MICROS
 from tests.billing.books import assert_books
 from tests.clusters.control.conftest import Time, subjects
+from tests.conftest import Engine
 
 DATA = Resource("volume", 7, 0, "vol_7", "data")
 # 730 GiB at $10 a GiB and month burn $10 an hour: $50 last five hours.
@@ -107,3 +115,39 @@ def test_credit_in_time_keeps_the_files(account: BillingAccount, time: Time) -> 
 def test_team_that_has_credit_keeps_its_files(account: BillingAccount, time: Time) -> None:
     time.forward(hours=4)
     assert keeps_storage(account)
+
+
+def test_volumes_are_removed_with_their_files(
+    account: BillingAccount, actor: Actor, engine: Engine, time: Time
+) -> None:
+    volume = create_volume(actor, name="data", size_gib=1)
+    open_tree(volume).close()
+    time.forward(hours=5)
+    time.forward(days=14)
+    volume.refresh_from_db()
+    assert volume.removed_at == time.now
+    assert UsageInterval.objects.get(resource_public_id=volume.public_id).ended_at == time.now
+    erase_volumes()
+    assert not engine.backend.volume_path(volume.public_id).exists()
+    subjects = EnforcementAction.objects.values_list("subject", flat=True)
+    assert sorted(subjects) == sorted(["vol_7", volume.public_id])
+    assert AuditEvent.objects.get(verb="volume.removed").reason == "nothing is left to pay it"
+    assert_books(account)
+
+
+def test_a_volume_that_is_still_mounted_waits_until_it_is_not(
+    account: BillingAccount, actor: Actor, engine: Engine, time: Time
+) -> None:
+    volume = create_volume(actor, name="data", size_gib=1)
+    request = JobRequest(name="x", pool="a100", gpus=4, command="x", time_limit_seconds=600)
+    blocked = launch(actor, request)
+    Workload.objects.filter(pk=blocked.pk).update(volume=volume, status="stopping")
+    time.forward(hours=5)
+    time.forward(days=14)
+    volume.refresh_from_db()
+    assert volume.removed_at is None
+    assert not EnforcementAction.objects.filter(subject=volume.public_id).exists()
+    Workload.objects.filter(pk=blocked.pk).update(status="failed")
+    time.forward(seconds=10)
+    volume.refresh_from_db()
+    assert volume.removed_at == time.now

@@ -21,6 +21,8 @@ _NAMES = (
     "SECRET_KEY",
     "FASTGPU_AGENT_TOKEN",
     "PORT",
+    "PROXY_PORT",
+    "APPS_URL",
     "HOST",
 )
 
@@ -101,3 +103,11 @@ def test_a_number_that_is_none_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PORT", "many")
     with pytest.raises(StackError, match="PORT must be a whole number"):
         Config.read()
+
+
+def test_the_proxy_is_a_process_of_its_own_without_the_web_server() -> None:
+    parts = assemble(Config.read())
+    servers = {child.name: child for child in services.servers(parts, after_setup=False)}
+    assert servers[services.PROXY].command[-2:] == ("-m", "clusters.proxy")
+    assert services.WEB not in servers[services.PROXY].after
+    assert parts.environment["PROXY_PORT"] == "8001"

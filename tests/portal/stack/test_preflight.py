@@ -84,6 +84,11 @@ def test_up_with_a_port_that_is_none_says_so(tmp_path: Path, port: str) -> None:
     _is_one_sentence(_up(tmp_path / "var", PORT=port), "PORT")
 
 
+def test_up_with_an_address_of_apps_without_their_name_says_so(tmp_path: Path) -> None:
+    done = _up(tmp_path / "var", APPS_URL="https://apps.example.org")
+    _is_one_sentence(done, "APPS_URL", "https://{name}.apps.example.org")
+
+
 def test_up_where_it_cannot_write_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     _is_one_sentence(_up(tmp_path / "file" / "var"), "cannot be written", "VAR_DIR")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
 import pytest
 
 from portal.stack.config import BASE_DIR
-from tests.stacks.portal import start
+from tests.stacks.portal import Stack, start
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
@@ -48,6 +52,64 @@ def test_a_stack_killed_whole_starts_again(tmp_path: Path) -> None:
             process.kill()
     first.process.wait()
     start(tmp_path / "var", port=first.port).stop()
+
+
+def test_what_goes_through_the_proxy_outlives_the_web_server(tmp_path: Path) -> None:
+    stack = start(tmp_path / "var")
+    kept = HTTPConnection("127.0.0.1", stack.port + 1)
+    try:
+        proxy, web = stack.pid_of("proxy"), stack.pid_of("web")
+        assert _health(kept) == 200
+        os.kill(web, signal.SIGKILL)
+        _until(lambda: _new_pid(stack, "web", web))
+        # Over the connection that was open before.
+        assert _health(kept) == 200
+        assert stack.pid_of("proxy") == proxy
+    finally:
+        kept.close()
+        stack.stop()
+
+
+def test_a_proxy_that_died_comes_back(tmp_path: Path) -> None:
+    stack = start(tmp_path / "var")
+    try:
+        proxy = stack.pid_of("proxy")
+        os.kill(proxy, signal.SIGKILL)
+        _until(lambda: _new_pid(stack, "proxy", proxy))
+        _until(lambda: _answers(stack.port + 1))
+    finally:
+        stack.stop()
+
+
+def _health(connection: HTTPConnection) -> int:
+    connection.request("GET", "/healthz", headers={"Host": "localhost"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def _answers(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port)
+    try:
+        return _health(connection) == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _new_pid(stack: Stack, name: str, old: int) -> bool:
+    try:
+        return stack.pid_of(name) != old
+    except LookupError:
+        return False
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_second_up_on_the_same_data_is_refused(tmp_path: Path) -> None:

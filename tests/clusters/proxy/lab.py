@@ -1,0 +1,133 @@
+"""A browser's and a socket's way through the proxy to servers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import websockets
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from websockets.asyncio.client import ClientConnection
+
+from clusters.backends.base import Endpoint
+from tests.clusters.proxy.process import Proxy
+from tests.clusters.proxy.servers import TOKEN, Seen
+
+HANDSHAKE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One app of a module, and a session at it."""
+
+    name: str
+    socket: Path
+    secret: str
+
+
+def endpoint_at(socket: Path) -> Endpoint:
+    """Where a server of this process's user listens."""
+    return Endpoint(socket=str(socket), owner_uid=os.geteuid(), token=TOKEN)
+
+
+@dataclass
+class Lab:
+    """Ways to ask the proxy. `client` is signed in at `good`."""
+
+    proxy: Proxy
+    good: Place
+    bad: Place
+    gone: Place
+    client: ClientSession
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def url(self) -> str:
+        """Where the proxy listens."""
+        return self.proxy.url
+
+    def headers(self, place: Place) -> dict[str, str]:
+        """A signed-in browser's page asks its own app."""
+        cookie = f"fastgpu={place.secret}; mine=1"
+        origin = self.proxy.origin(place.name)
+        return {"Host": self.proxy.host(place.name), "Cookie": cookie, "Origin": origin}
+
+    def head(self, place: Place) -> str:
+        """The same in bytes, with nothing else."""
+        cookie = f"fastgpu={place.secret}; mine=1"
+        origin = self.proxy.origin(place.name)
+        return f"Host: {self.proxy.host(place.name)}\r\nCookie: {cookie}\r\nOrigin: {origin}\r\n"
+
+    async def raw(self, data: str | bytes, *, seconds: float = 5.0) -> bytes:
+        """What comes back for these bytes until the connection ends or so long has passed."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.proxy.port)
+        writer.write(data.encode() if isinstance(data, str) else data)
+        out = b""
+        try:
+            async with asyncio.timeout(seconds):
+                while piece := await reader.read(65536):
+                    out += piece
+        except (TimeoutError, ConnectionError):
+            pass
+        writer.transport.abort()
+        return out
+
+    async def ask_bad(self, path: str, *, seconds: float = 10.0) -> tuple[int, bytes, float]:
+        """Status, body and duration of a request to the hostile server; 0: the answer was torn."""
+        began = time.monotonic()
+        try:
+            async with self.client.get(
+                self.url + path,
+                headers=self.headers(self.bad),
+                timeout=ClientTimeout(total=seconds),
+            ) as answer:
+                body = await answer.read()
+                return answer.status, body, time.monotonic() - began
+        except ClientError:
+            return 0, b"", time.monotonic() - began
+
+    def connect(self, place: Place, path: str = "/socket", **options: Any) -> Any:
+        """A WebSocket of the app's own page."""
+        options.setdefault("origin", self.proxy.origin(place.name))
+        options.setdefault("additional_headers", {"Cookie": f"fastgpu={place.secret}"})
+        return websockets.connect(
+            f"ws://{self.proxy.host(place.name)}{path}",
+            host="127.0.0.1",
+            port=self.proxy.port,
+            max_size=None,
+            **options,
+        )
+
+
+async def opened(lab: Lab, **options: Any) -> ClientConnection:
+    """A WebSocket that has heard the server's first word."""
+    socket: ClientConnection = await lab.connect(lab.good, **options)
+    assert await socket.recv() == "early"
+    return socket
+
+
+async def until(holds: Any, seconds: float = 5.0) -> None:
+    """Return once `holds()` is true; TimeoutError when that takes too long."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  # it holds in another process
+            await asyncio.sleep(0.01)
+
+
+async def send_until_held(writer: asyncio.StreamWriter, piece: bytes, *, seconds: float) -> int:
+    """Send `piece` again and again for so long; the bytes that were taken."""
+    sent = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+    except TimeoutError:
+        return sent
