@@ -23,8 +23,8 @@ from clusters.telemetry import use
 from portal.lib.tasks import begun, hint
 
 SWEEP_EXPIRES_SECONDS = 2
-SCHEDULE_EXPIRES_SECONDS = 30
 STANDBY_EXPIRES_SECONDS = 5
+SCHEDULE_EXPIRES_SECONDS = 30
 
 
 @shared_task(name="clusters.tasks.drive_pool")

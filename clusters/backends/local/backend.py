@@ -300,11 +300,11 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
         An engine for images that is away, and servers that do not start ahead, are named; they
         do not keep other work from starting.
         """
-        found = environments.names(self._settings.environments)
-        health = replace(self._probe.health(), environments=found)
+        health = self._probe.health()
         problems = [images.problem(self._settings), self._probe.capability().standby_problem]
         words = [health.detail, *problems, *self._standbys.troubles()]
-        return replace(health, detail=" ".join(filter(None, words)))
+        found = environments.names(self._settings.environments)
+        return replace(health, environments=found, detail=" ".join(filter(None, words)))
 
     def _running(self, external_name: str) -> Path | None:
         """Its folder, if it runs. Raises BackendUnavailable."""
