@@ -7,6 +7,7 @@ them for a while.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
@@ -118,12 +119,11 @@ def _spec(side: Side) -> LaunchSpec:
         gpus=0,
         gpu_uuids=(),
         environment=settings.BOARD_ENVIRONMENT,
-        command='exec python -m fastgpu.lab.board "$FASTGPU_BOARD"',
+        command=f"exec python -m fastgpu.lab.board {shlex.quote(shown)}",
         time_limit_seconds=int(LONGEST.total_seconds()),
         grace_seconds=GRACE_SECONDS,
         network=False,
         limits=LIMITS,
-        env={"FASTGPU_BOARD": shown},
         serves=True,
         reads=tuple(
             ReadFolder(str(path), f"{LOGS}/{name}" if name else LOGS)

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.pages.base import PortalRequest, signed_in
 from clusters.actions import files as actions
+from clusters.actions.notebook_runs import SUFFIX
 from clusters.actions.uploads import unpack_file
 from clusters.downloads import AsyncPieces, attachment, part_response
 from clusters.files.tree import Entry, Kind, Sort
@@ -184,8 +185,12 @@ def _row(volume: Volume, base: str, path: str, entry: Entry) -> dict[str, Any]:
     url = _link(base, path=whole) if is_folder else ""
     if is_file and may_be_named:
         url = reverse("volume_file", args=[volume.public_id, whole])
+    schedule_url = ""
+    if is_file and entry.name.endswith(SUFFIX):
+        schedule_url = _link(reverse("schedule_new"), volume=volume.public_id, path=whole)
     return {
         "entry": entry,
+        "schedule_url": schedule_url,
         "icon": ICONS[entry.kind],
         "is_folder": is_folder,
         "is_file": is_file,

@@ -4,7 +4,7 @@ import { token } from "./theme.js";
 
 const COLOURS = 8;
 const TABLE_ROWS = 200;
-const HOUR = 3600;
+const UNITS = [[600, 1, "s"], [36_000, 60, "min"], [Infinity, 3600, "h"]];
 const find = (id) => document.getElementById(id);
 const number = (value) => Number(value.toPrecision(5)).toString();
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
@@ -117,8 +117,9 @@ export class ScalarCharts {
     const over = find("metrics-over").value;
     const smooth = Number(find("metrics-smooth").value);
     const isLog = find("metrics-log").checked;
-    const traces = chart.series.flatMap((series, i) => lines(series, i, over, smooth));
-    const xaxis = over === "time" ? { type: "date" } : { type: "linear", title: undefined, ticksuffix: over === "hours" ? " h" : "" };
+    const unit = unitOf(chart.series);
+    const traces = chart.series.flatMap((series, i) => lines(series, i, over, smooth, unit));
+    const xaxis = over === "time" ? { type: "date" } : { type: "linear", ticksuffix: over === "since" ? ` ${unit.name}` : "" };
     const view = layout({ xaxis, yaxis: { type: isLog ? "log" : "linear", exponentformat: "power" }, hovermode: "x unified" });
     Plotly.react(chart.plot, traces, view, CONFIG);
     if (!chart.isWired) this.wire(chart);
@@ -162,11 +163,18 @@ export class ScalarCharts {
   }
 }
 
-function lines(series, i, over, smooth) {
+// A run of seconds is not told in hours.
+function unitOf(all) {
+  const longest = Math.max(...all.map(({ times }) => times.at(-1) - times[0]));
+  const [, seconds, name] = UNITS.find(([most]) => longest < most);
+  return { seconds, name };
+}
+
+function lines(series, i, over, smooth, unit) {
   const x = {
     step: () => series.steps,
     time: () => series.times.map((at) => new Date(at * 1000)),
-    hours: () => series.times.map((at) => (at - series.times[0]) / HOUR),
+    since: () => series.times.map((at) => (at - series.times[0]) / unit.seconds),
   }[over]();
   const colour = token(`--chart-${(i % COLOURS) + 1}`);
   const mode = x.length < 3 ? "lines+markers" : "lines";

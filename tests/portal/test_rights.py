@@ -110,7 +110,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     job = launch(actor, request)
     drive_pool(engine.pool.pk)
     engine.backend.files[Attempt.objects.get(workload=job).external_name] = {"model.bin": b"x"}
-    schedule = make_schedule(actor, make_volume(actor))
+    schedule = make_schedule(actor, make_volume(actor, "reports"))
     account = BillingAccount.objects.get(team=team)
     ensure_draft(account)
     key, _ = create_api_key(actor, name="another")

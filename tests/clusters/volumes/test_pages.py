@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +315,16 @@ def test_a_page_of_another_origin_sends_nothing(
     assert strict.put(f"{where}/files/a", b"x").status_code == 403
     assert strict.post(f"{where}/remove/").status_code == 403
     assert names_in(root) == []
+
+
+def test_a_notebook_in_a_folder_leads_to_its_schedule(
+    browser: Client, volume: Volume, root: Path
+) -> None:
+    (root / "reports").mkdir()
+    for name in ("daily & more.ipynb", "train.py"):
+        (root / "reports" / name).write_text("{}")
+    page = text(browser, f"/volumes/{volume.public_id}/?path=reports")
+    (found,) = re.findall(r'href="(/notebooks/schedules/new/[^"]*)"', page)
+    form = browser.get(html.unescape(found)).context["form"]
+    assert form["notebook"].value() == "reports/daily & more.ipynb"
+    assert form["volume"].value() == volume.public_id
