@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_UP := bubblewrap libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 DEBIAN_SLURM := slurm-wlm slurmrestd slurm-wlm-jwt-plugin slurmdbd munge mariadb-server
-DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc postgresql-15 $(DEBIAN_SLURM)
+DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc strace postgresql-15 $(DEBIAN_SLURM)
 
 .PHONY: up test test-fast test-debian test-long lint format bench chaos screenshots deps deps-up lock clean help
 

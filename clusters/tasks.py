@@ -11,7 +11,7 @@ from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
 from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import idle, owners, sides, volumes
+from clusters.control import idle, owners, sides, standbys, volumes
 from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -23,6 +23,7 @@ from clusters.telemetry import use
 from portal.lib.tasks import begun, hint
 
 SWEEP_EXPIRES_SECONDS = 2
+STANDBY_EXPIRES_SECONDS = 5
 
 
 @shared_task(name="clusters.tasks.drive_pool")
@@ -111,6 +112,19 @@ def drive_sides() -> None:
 def end_unused_sides() -> int:
     """End those nobody looks at."""
     return sides.end_unused()
+
+
+@shared_task(name="clusters.tasks.keep_standbys_of")
+def keep_standbys_of(name: str) -> None:
+    """Keep servers started ahead on one engine."""
+    standbys.keep_standbys(name)
+
+
+@shared_task(name="clusters.tasks.keep_standbys")
+def keep_standbys() -> None:
+    """Keep servers started ahead on all engines that can."""
+    for name in standbys.engines():
+        hint("clusters.tasks.keep_standbys_of", name, expires=STANDBY_EXPIRES_SECONDS)
 
 
 @shared_task(name="clusters.tasks.erase_volumes")

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from billing.choices import TaxPoint
+from clusters.control.standbys import counts
 
 TAX_POINTS: Final = tuple(TaxPoint.values)
 MAX_DUE_DAYS: Final = 365
@@ -53,6 +54,17 @@ def check_insecure_local(**_kwargs: Any) -> list[CheckMessage]:
                 id="portal.W001",
             )
         ]
+    return []
+
+
+@register()
+def check_standby(**_kwargs: Any) -> list[CheckMessage]:
+    """What stands by is named as environment and number."""
+    try:
+        counts(settings.STANDBY)
+    except ValueError as error:
+        hint = "Set STANDBY to words such as pytorch=2; pytorch=0 keeps none."
+        return [Error(f"STANDBY cannot be used: {error}", hint=hint, id="portal.E008")]
     return []
 
 

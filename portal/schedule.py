@@ -27,6 +27,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": 10},
     },
     "sides": {"task": "clusters.tasks.drive_sides", "schedule": 5.0, "options": {"expires": 5}},
+    "standbys": {
+        "task": "clusters.tasks.keep_standbys",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "unused-sides": {
         "task": "clusters.tasks.end_unused_sides",
         "schedule": 60.0,

@@ -160,8 +160,9 @@ class StandbyState:
 class Standby(ABC):
     """Can keep servers started ahead: no GPU, no volume, nothing of any team.
 
-    `submit` takes one for a spec that serves the same command in the same environment, and makes
-    it that attempt: from outside nothing tells it from one that was started for it.
+    `submit` takes one for a spec that serves the same command in the same environment, with no
+    network, and makes it that attempt: from outside nothing tells it from one that was started
+    for it.
     """
 
     @abstractmethod

@@ -20,6 +20,7 @@ from tests.bench import (
     launches,
     log_latency,
     metering,
+    notebooks,
     proxy,
     slurm,
     webhooks,
@@ -33,8 +34,8 @@ SLURM = ("slurm_launch", "slurm_burst")
 # What needs no FastGPU around it.
 ALONE = ("proxy",)
 NAMES = (
-    "up_second_start", "memory_at_rest", "job_launch", "log_latency", "launches", "restart", "tick",
-    "metering", "closing", "webhooks", "zero",
+    "up_second_start", "memory_at_rest", "job_launch", "notebooks", "log_latency", "launches",
+    "restart", "tick", "metering", "closing", "webhooks", "zero",
     *ALONE, *SLURM,
 )  # fmt: skip
 Measure = Callable[[], list[Figure]]
@@ -76,6 +77,7 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 notes.append(shares)
             measures: dict[str, Measure] = {
                 "job_launch": lambda: [job_launch.measure(stack, rounds)],
+                "notebooks": lambda: notebooks.measure(stack, rounds),
                 "log_latency": lambda: [log_latency.measure(stack)],
                 "launches": lambda: launches.measure(stack),
                 "restart": lambda: [at_scale.restart(stack)],

@@ -107,7 +107,7 @@ def _fork(attempt: Path, document: dict[str, object]) -> tuple[int, bytes]:
     child = os.fork()
     if not child:
         os.chdir(attempt)
-        confine.become_sandbox(document, output_end, start_end, status_end)
+        confine.become_sandbox(document, output_end, start_end, status_end, None)
     for end in (output_end, start_end, status_end):
         os.close(end)
     with os.fdopen(output, "rb") as stream:

@@ -6,3 +6,5 @@ from portal.settings import BACKENDS
 BACKENDS["noop"] = {"factory": "tests.bench.noop.NoopBackend", "label": "Nothing"}
 # Short, for it is waited for.
 FUNDS_GRACE_SECONDS = 5
+# Of an environment that no pool has, until notebooks are measured.
+STANDBY = ["lab-warm=1"]

@@ -114,7 +114,7 @@ def take_books(browser: Browser, page: Page, stack: Stack) -> None:
         "invoice-top-up": page.url,
     }
     page.goto(f"{stack.url}/billing/invoices/")
-    page.locator("section").first.get_by_role("link").last.click()
+    page.locator("section").first.get_by_role("link").first.click()
     page.wait_for_url("**/billing/invoices/inv_*/")
     shoot(browser, stack, pages | {"invoice-draft": page.url}, signed_in=True)
     page.goto(f"{stack.url}/billing/cards/")

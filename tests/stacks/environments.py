@@ -9,17 +9,18 @@ import tempfile
 from pathlib import Path
 
 LOCKS = Path(__file__).resolve().parents[1] / "environments"
+OURS = Path(__file__).resolve().parents[2] / "clusters" / "environments"
 # Where every Unix user may walk to: a team's jobs on Slurm run as one of their own.
 KEPT = Path("/var/tmp")
 PYTHON = "/usr/bin/python3"
 
 
-def prepared(name: str) -> Path:
-    """A folder that holds the environment `name`, built if its lock file is new.
+def prepared(name: str, locks: Path = LOCKS) -> Path:
+    """A folder that holds the environment `name`, built if its lock file in `locks` is new.
 
     Built beside its place and renamed, so that two runs at once do not meet a half-built one.
     """
-    lock = LOCKS / f"{name}.txt"
+    lock = locks / f"{name}.txt"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     folder = KEPT / f"fastgpu-tests-{name}-{digest}"
     if folder.is_dir():

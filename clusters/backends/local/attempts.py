@@ -27,7 +27,7 @@ def observe(folder: Path, node: str) -> Observation | None:
     state = read_state(folder)
     if state is None:
         return None
-    if "ended_at" not in state and _supervisor_is_gone(folder):
+    if "ended_at" not in state and supervisor_is_gone(folder):
         state = _declare_lost(folder)
     return _observation(folder.name, state, node)
 
@@ -42,15 +42,26 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def checkpoints_of(folder: Path) -> Path | None:
-    """The checkpoint folder of the attempt's run; None before the attempt is prepared."""
+def read_spec(folder: Path) -> dict[str, Any] | None:
+    """The attempt's spec.json (see plan.compose); None before the attempt is prepared."""
     try:
-        return Path(json.loads((folder / "spec.json").read_bytes())["checkpoints"])
+        spec: dict[str, Any] = json.loads((folder / "spec.json").read_bytes())
     except FileNotFoundError:
         return None
+    return spec
 
 
-def _supervisor_is_gone(folder: Path) -> bool:
+def folders_of(folder: Path) -> dict[str, Path]:
+    """`home`, `checkpoints` and `workspace` of the attempt, as far as there."""
+    spec = read_spec(folder)
+    if spec is None:
+        return {}
+    named = {"checkpoints": spec["checkpoints"], "workspace": spec["volume"]}
+    found = {name: Path(path) for name, path in named.items() if path}
+    return {n: path for n, path in ({"home": folder / "home"} | found).items() if path.is_dir()}
+
+
+def supervisor_is_gone(folder: Path) -> bool:
     """Whether nobody holds the lock; only asked once state.json exists, so nobody will again."""
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -68,7 +79,7 @@ def _declare_lost(folder: Path) -> dict[str, Any]:
     if "ended_at" in state:
         return state
     spec = json.loads((folder / "spec.json").read_bytes())
-    if not _kill_what_is_left(folder, spec):
+    if not kill_what_is_left(folder, spec):
         return state
     proofs = [_modified(folder / name) for name in ("heartbeat", "log", "state.json")]
     ended = max(*proofs, state.get("started_at", 0.0))
@@ -79,7 +90,7 @@ def _declare_lost(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _kill_what_is_left(folder: Path, spec: dict[str, Any]) -> bool:
+def kill_what_is_left(folder: Path, spec: dict[str, Any]) -> bool:
     """Whether nothing of the attempt runs any more."""
     if spec["runtime"] != "oci":
         watch.empty_cgroups(spec["cgroups"])

@@ -5,7 +5,8 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
 - `spec.json` what the supervisor runs (0600: it holds the user's environment variables)
 - `state.json` what the supervisor saw: `supervisor {pid, create_time, start_ticks}`,
   `inner_pid`, `started_at`, `ended_at` (epoch seconds), `exit_code`, `signal`, `reason`, `detail`
-- `log` standard output and error, as they came; `home/` the private home, the output files
+- `log` standard output and error, as they came; `home/` the private home, the output files;
+  `serve/` its servers' sockets
 - `inside/` the command and a few files of /etc, read-only in the sandbox; for a container also
   the FIFOs it speaks through
 - `submit` held while someone submits; `lock` held by the supervisor for its life;
@@ -21,18 +22,14 @@ Everything known of an attempt lies in `<root>/attempts/<external_name>/`:
 
   Where `cgroups` is empty, the attempt's processes are the descendants of the supervisor.
 
-Checkpoints lie in `<root>/checkpoints/`, see checkpoints.py.
+Checkpoints lie in `<root>/checkpoints/`, see checkpoints.py; volumes in `<root>/volumes/`.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import select
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,7 +39,9 @@ from typing import BinaryIO
 from clusters.backends import files
 from clusters.backends.base import (
     Backend,
+    BackendError,
     BackendUnavailable,
+    Endpoint,
     Handle,
     Health,
     LaunchRefused,
@@ -54,20 +53,37 @@ from clusters.backends.base import (
     Phase,
     Survey,
 )
-from clusters.backends.capabilities import Pause
-from clusters.backends.local import attempts, gpus, images, plan, supervisor, watch
+from clusters.backends.capabilities import (
+    Folders,
+    Pause,
+    Serving,
+    Standby,
+    StandbyState,
+    StandbyWish,
+    Volumes,
+)
+from clusters.backends.local import (
+    attempts,
+    claims,
+    gpus,
+    images,
+    plan,
+    serving,
+    starter,
+    uids,
+    volumes,
+    watch,
+)
 from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS
 from clusters.backends.local.oci import OciAway
 from clusters.backends.local.probe import Probe
 from clusters.backends.local.settings import LocalSettings
-
-START_WAIT_SECONDS = 2.0
-
+from clusters.backends.local.standbys import Standbys
 
 Discover = Callable[[Path, int], list[gpus.Gpu]]
 
 
-class LocalBackend(Backend, Pause):
+class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
     """Runs attempts under supervisors of their own.
 
     Holds no state but what it may forget: a probe, and the names of attempts that are over.
@@ -79,6 +95,7 @@ class LocalBackend(Backend, Pause):
         self._discover = discover
         self._attempts = settings.root / "attempts"
         self._probe = Probe(settings)
+        self._standbys = Standbys(settings)
         self._over: set[str] = set()
         self._node = socket.gethostname()
 
@@ -94,6 +111,8 @@ class LocalBackend(Backend, Pause):
             raise LaunchRefused(health.detail)
         try:
             self._attempts.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._claim(spec):
+                return self._observe_one(folder) or self.submit(spec)
             folder.mkdir(mode=0o700, exist_ok=True)
             with (folder / "submit").open("ab") as turn:
                 # One submitter of a name at a time; the kernel frees it when its process dies.
@@ -104,14 +123,25 @@ class LocalBackend(Backend, Pause):
         except OciAway as error:
             raise BackendUnavailable(str(error)) from error
 
+    def _claim(self, spec: LaunchSpec) -> bool:
+        """Whether something that stood by is this attempt now."""
+        capability = self._probe.capability()
+        if capability.standby_problem or not claims.could_be_claimed(spec):
+            return False
+        return claims.claim(spec, self._settings, capability, lambda: self._gpus(spec))
+
+    def _gpus(self, spec: LaunchSpec) -> list[gpus.Gpu]:
+        if not spec.gpu_uuids:
+            return []
+        return self._discover(self._settings.root, self._settings.virtual_gpus)
+
     def _start(self, spec: LaunchSpec, folder: Path) -> Observation:
-        root, count = self._settings.root, self._settings.virtual_gpus
-        found = self._discover(root, count) if spec.gpu_uuids else []
-        plan.prepare(spec, self._settings, folder, self._probe.capability(), found)
-        _start_supervisor(folder)
+        capability = self._probe.capability()
+        plan.prepare(spec, self._settings, folder, capability, self._gpus(spec))
+        starter.start_supervisor(folder)
         known = self._observe_one(folder)
         if known is None:
-            words = _tail(folder / "supervisor.log")
+            words = starter.tail(folder / "supervisor.log")
             raise BackendUnavailable(f"The supervisor did not start: {words or 'no word of it'}")
         return known
 
@@ -155,21 +185,21 @@ class LocalBackend(Backend, Pause):
         if folder is None or self._has_ended(folder):
             return
         watch.replace_file(str(folder / "stop"), str(grace_seconds).encode(), durable=False)
-        _wake(folder)
+        starter.wake(folder)
 
     def pause(self, external_name: str) -> None:
         """See Pause.pause. The supervisor does it within moments; observe says when it is done."""
         folder = self._folder(external_name)
         if folder is not None and not self._has_ended(folder):
             (folder / "pause").touch(mode=0o600)
-            _wake(folder)
+            starter.wake(folder)
 
     def resume(self, external_name: str) -> None:
         """See Pause.resume. The supervisor does it within moments; observe says when."""
         folder = self._folder(external_name)
         if folder is not None:
             (folder / "pause").unlink(missing_ok=True)
-            _wake(folder)
+            starter.wake(folder)
 
     def _has_ended(self, folder: Path) -> bool:
         """Also ends what has lost its supervisor."""
@@ -190,7 +220,7 @@ class LocalBackend(Backend, Pause):
         folder = self._folder(external_name)
         if folder is None:
             return []
-        kept = attempts.checkpoints_of(folder)
+        kept = attempts.folders_of(folder).get(CHECKPOINTS)
         saved = files.list_files(kept) if kept else []
         prefixed = [replace(file, path=f"{CHECKPOINTS}/{file.path}") for file in saved]
         return sorted([*files.list_files(folder / "home"), *prefixed], key=lambda file: file.path)
@@ -202,11 +232,61 @@ class LocalBackend(Backend, Pause):
             raise FileNotFoundError(path)
         first, _, rest = path.partition("/")
         if first == CHECKPOINTS:
-            kept = attempts.checkpoints_of(folder)
+            kept = attempts.folders_of(folder).get(CHECKPOINTS)
             if kept is None:
                 raise FileNotFoundError(path)
             return files.open_file(kept, rest)
         return files.open_file(folder / "home", path)
+
+    def folders_of(self, external_name: str) -> Mapping[str, Path]:
+        """See Folders.folders_of."""
+        folder = self._folder(external_name)
+        return attempts.folders_of(folder) if folder else {}
+
+    def endpoint(self, external_name: str, service: str) -> Endpoint | None:
+        """See Serving.endpoint: known from the command's first moment to its end."""
+        folder = self._running(external_name)
+        return serving.endpoint(folder, service) if folder else None
+
+    def open_terminal(self, external_name: str) -> None:
+        """See Serving.open_terminal. Raises BackendError where none can be had."""
+        folder = self._running(external_name)
+        if folder is None:
+            raise BackendError("Only what runs can be given a terminal.")
+        serving.open_terminal(folder)
+
+    def keep_standbys(self, wishes: Sequence[StandbyWish]) -> Sequence[StandbyState]:
+        """See Standby.keep_standbys. Raises BackendUnavailable when the disk says no.
+
+        Where a claim is impossible (see health) nothing is started, and all has to be cold.
+        """
+        capability = self._probe.capability()
+        possible = [] if capability.standby_problem or capability.bwrap is None else wishes
+        try:
+            found = self._standbys.keep(possible, capability)
+        except OSError as error:
+            raise BackendUnavailable(f"Nothing can be started ahead: {error}") from error
+        return found or [StandbyState(wish.environment, 0, 0) for wish in wishes]
+
+    def make_volume(self, name: str, *, team_number: int) -> None:
+        """See Volumes.make_volume. Raises BackendUnavailable when the disk says no."""
+        owner = self.volume_owner(team_number)
+        volumes.make(self._settings.root, name, owner[0] if owner else None)
+
+    def volume_path(self, name: str) -> Path:
+        """See Volumes.volume_path."""
+        return volumes.path_of(self._settings.root, name)
+
+    def volume_owner(self, team_number: int) -> tuple[int, int] | None:
+        """See Volumes.volume_owner."""
+        if os.geteuid() != 0:
+            return None
+        uid = uids.team_uid(self._settings.uid_base, team_number)
+        return uid, uid
+
+    def erase_volume(self, name: str) -> None:
+        """See Volumes.erase_volume. Raises BackendUnavailable when the disk says no."""
+        volumes.erase_one(self._settings.root, name)
 
     def inventory(self, options: Mapping[str, str]) -> Sequence[NodeDescription]:
         """This machine as one node. Raises BackendUnavailable when the GPU driver fails."""
@@ -216,68 +296,20 @@ class LocalBackend(Backend, Pause):
     def health(self, options: Mapping[str, str]) -> Health:
         """See Backend.health; the sandbox is tried at most once a minute.
 
-        An engine for images that is away is named, and does not keep other work from starting.
+        An engine for images that is away, and servers that do not start ahead, are named; they
+        do not keep other work from starting.
         """
         health = self._probe.health()
-        problem = images.problem(self._settings)
-        return replace(health, detail=f"{health.detail} {problem}".strip()) if problem else health
+        problems = [images.problem(self._settings), self._probe.capability().standby_problem]
+        words = [health.detail, *problems, *self._standbys.troubles()]
+        return replace(health, detail=" ".join(filter(None, words)))
+
+    def _running(self, external_name: str) -> Path | None:
+        """Its folder, if it runs. Raises BackendUnavailable."""
+        folder = self._folder(external_name)
+        known = self._observe_one(folder) if folder else None
+        return folder if known is not None and known.phase is Phase.RUNNING else None
 
     def _folder(self, external_name: str) -> Path | None:
         folder = self._attempts / external_name
         return folder if plan.NAME.fullmatch(external_name) and folder.is_dir() else None
-
-
-def _wake(folder: Path) -> None:
-    """Tell the supervisor to look at its request files again."""
-    try:
-        control = os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        # No supervisor listens yet, or no more: a coming one reads the files itself.
-        return
-    try:
-        os.write(control, b"\n")
-    finally:
-        os.close(control)
-
-
-def _start_supervisor(folder: Path) -> None:
-    """Start the supervisor outside our session and wait until the command runs, at most 2 s."""
-    listening, notify = os.pipe()
-    interpreter = str(Path(sys.executable).resolve())
-    script = str(Path(supervisor.__file__).resolve())
-    try:
-        with (folder / "supervisor.log").open("ab") as errors:
-            starter = subprocess.Popen(
-                [interpreter, "-I", "-S", script, str(folder), str(notify)],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                pass_fds=(notify,),
-                start_new_session=True,
-                env={"PATH": plan.SYSTEM_PATH, "LANG": "C.UTF-8"},
-                cwd="/",
-            )
-    except OSError:
-        os.close(listening)
-        raise
-    finally:
-        os.close(notify)
-    deadline = time.monotonic() + START_WAIT_SECONDS
-    poller = select.poll()
-    poller.register(listening, select.POLLIN)
-    try:
-        # Readable: the command runs. Hung up: the supervisor ended, or another one has the lock.
-        poller.poll(START_WAIT_SECONDS * 1000)
-        starter.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        # The first half of the double fork is still starting on a busy machine; it ends alone.
-        return
-    finally:
-        os.close(listening)
-
-
-def _tail(path: Path) -> str:
-    try:
-        return path.read_bytes()[-500:].decode(errors="replace").strip()
-    except FileNotFoundError:
-        return ""

@@ -29,6 +29,8 @@ V2_CONTROLLERS = ("memory", "pids", "cpu")
 PLAIN_DEVICES = ("c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:2", "c 136:*")
 # An attempt must not wait on another's move of processes for longer than a few tries.
 MOVE_ROUNDS = 10
+Ceilings = dict[str, list[tuple[str, int | str]]]
+"""Controller -> control file and value."""
 
 
 def create(
@@ -59,20 +61,40 @@ def enforced(groups: Mapping[str, str]) -> set[str]:
     return {name for name, file in files.items() if Path(unified, file).exists()}
 
 
-def _create_v1(name: str, limits: Limits, devices: Iterable[Path], mount: Path) -> dict[str, str]:
-    settings: dict[str, list[tuple[str, int | str]]] = {
-        "memory": [("memory.limit_in_bytes", limits.memory_bytes)],
+def changes(
+    groups: Mapping[str, str], limits: Limits, devices: Iterable[Path] = ()
+) -> list[tuple[str, str]]:
+    """What to write where, to give these cgroups other ceilings and on v1 also allow `devices`."""
+    if "unified" in groups:
+        found = [(groups["unified"], v) for vs in _ceilings_v2(limits).values() for v in vs]
+    else:
+        allowed = [("devices.allow", f"{device} rw") for device in _numbers(devices)]
+        wanted = _ceilings_v1(limits) | {"devices": allowed}
+        found = [(groups[c], v) for c, vs in wanted.items() if c in groups for v in vs]
+    return [(f"{g}/{n}", str(value)) for g, (n, value) in found if Path(g, n).exists()]
+
+
+def _ceilings_v1(limits: Limits) -> Ceilings:
+    return {
+        # Swap is a second door out of the memory limit, where the kernel counts it.
+        "memory": [
+            ("memory.limit_in_bytes", limits.memory_bytes),
+            ("memory.memsw.limit_in_bytes", limits.memory_bytes),
+        ],
         "pids": [("pids.max", limits.pids)],
         "cpu": [("cpu.cfs_period_us", PERIOD_MICROSECONDS), ("cpu.cfs_quota_us", _quota(limits))],
-        "devices": [
-            ("devices.deny", "a"),
-            *(("devices.allow", f"{device} rw") for device in PLAIN_DEVICES),
-            *(("devices.allow", f"{device} rw") for device in _numbers(devices)),
-        ],
     }
-    # Swap is a second door out of the memory limit, where the kernel counts it.
-    if (mount / "memory" / "memory.memsw.limit_in_bytes").exists():
-        settings["memory"].append(("memory.memsw.limit_in_bytes", limits.memory_bytes))
+
+
+def _create_v1(name: str, limits: Limits, devices: Iterable[Path], mount: Path) -> dict[str, str]:
+    settings = _ceilings_v1(limits)
+    settings["devices"] = [
+        ("devices.deny", "a"),
+        *(("devices.allow", f"{device} rw") for device in PLAIN_DEVICES),
+        *(("devices.allow", f"{device} rw") for device in _numbers(devices)),
+    ]
+    if not (mount / "memory" / "memory.memsw.limit_in_bytes").exists():
+        settings["memory"].pop()
     made: dict[str, str] = {}
     for controller in V1_CONTROLLERS:
         folder = mount / controller / PARENT / name
@@ -101,11 +123,7 @@ def _numbers(devices: Iterable[Path]) -> list[str]:
 def _create_v2(
     name: str, limits: Limits, mount: Path, own: Path, controllers: Sequence[str]
 ) -> dict[str, str]:
-    ceilings: dict[str, list[tuple[str, int | str]]] = {
-        "memory": [("memory.max", limits.memory_bytes), ("memory.swap.max", 0)],
-        "pids": [("pids.max", limits.pids)],
-        "cpu": [("cpu.max", f"{_quota(limits)} {PERIOD_MICROSECONDS}")],
-    }
+    ceilings = _ceilings_v2(limits)
     try:
         base = _own_group(mount, own)
         parent = base / PARENT
@@ -120,6 +138,14 @@ def _create_v2(
     except OSError:
         return {}
     return {"unified": str(folder)}
+
+
+def _ceilings_v2(limits: Limits) -> Ceilings:
+    return {
+        "memory": [("memory.max", limits.memory_bytes), ("memory.swap.max", 0)],
+        "pids": [("pids.max", limits.pids)],
+        "cpu": [("cpu.max", f"{_quota(limits)} {PERIOD_MICROSECONDS}")],
+    }
 
 
 def _own_group(mount: Path, own: Path) -> Path:

@@ -24,17 +24,19 @@ ARGS_FD = 5
 """bwrap's --args, so that a user's environment never shows in the host's process list."""
 SECCOMP_FD = 6
 """bwrap's --seccomp."""
+STANDBY_FD = 7
+"""A server that stands by speaks with its supervisor through it (standing.py)."""
 
-CLONE_NEWNS = 0x00020000
-MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 PR_SET_PDEATHSIG = 1
 
 
-def become_sandbox(plan: dict[str, Any], output: int, start: int, status: int) -> NoReturn:
+def become_sandbox(
+    plan: dict[str, Any], output: int, start: int, status: int, standby: int | None
+) -> NoReturn:
     """Replace this forked process by the planned command. Exits 127 with the reason in the log."""
     parent = os.getppid()
     try:
-        _arrange_fds(plan, output, start, status)
+        _arrange_fds(plan, output, start, status, standby)
         for path in plan["cgroups"].values():
             with open(f"{path}/cgroup.procs", "w", encoding="ascii") as procs:
                 procs.write("0")
@@ -46,23 +48,23 @@ def become_sandbox(plan: dict[str, Any], output: int, start: int, status: int) -
     os._exit(127)
 
 
-def _arrange_fds(plan: dict[str, Any], output: int, start: int, status: int) -> None:
-    """0 to 2, then the four agreed numbers; all else is close-on-exec already."""
+def _arrange_fds(
+    plan: dict[str, Any], output: int, start: int, status: int, standby: int | None
+) -> None:
+    """0 to 2, then the agreed numbers; all else is close-on-exec already."""
     args = _memory_file(b"".join(arg.encode() + b"\0" for arg in plan["bwrap_args"]))
     seccomp = _memory_file(bytes.fromhex(plan["seccomp"]))
     null = os.open("/dev/null", os.O_RDONLY)
     import fcntl
 
-    high = [
-        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
-        for fd in (null, output, start, status, args, seccomp)
-    ]
-    for source, target in zip(
-        (high[0], high[1], high[1], *high[2:]),
-        (0, 1, 2, START_FD, STATUS_FD, ARGS_FD, SECCOMP_FD),
-        strict=True,
-    ):
-        os.dup2(source, target, inheritable=True)
+    wanted = {0: null, 1: output, 2: output, START_FD: start, STATUS_FD: status}
+    wanted |= {ARGS_FD: args, SECCOMP_FD: seccomp}
+    if standby is not None:
+        wanted[STANDBY_FD] = standby
+    # First out of the way: some of them may have one of these numbers now.
+    high = {to: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for to, fd in wanted.items()}
+    for to, fd in high.items():
+        os.dup2(fd, to, inheritable=True)
 
 
 def _memory_file(data: bytes) -> int:
@@ -82,15 +84,17 @@ def _prepare(plan: dict[str, Any], parent: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.umask(0o022)
     os.setsid()
-    for name, value in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", plan["disk_bytes"])):
+    for name, value in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", plan["file_bytes"])):
+        if value is None:
+            continue
         kind = getattr(resource, name)
         _, hard = resource.getrlimit(kind)
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (ceiling, ceiling))
     if plan["stage"]:
-        _build_stage(libc, plan["stage"]["point"], plan["stage"]["binds"])
+        _build_stage(plan["stage"]["point"], plan["stage"]["binds"], plan["uid"])
     else:
-        os.chdir("home")
+        os.chdir(plan["start"])
     if plan["uid"] is not None:
         os.setgroups([])
         os.setresgid(plan["uid"], plan["uid"], plan["uid"])
@@ -101,35 +105,22 @@ def _prepare(plan: dict[str, Any], parent: int) -> None:
         os._exit(127)
 
 
-def _build_stage(libc: Any, point: str, binds: list[list[str]]) -> None:
+def _build_stage(point: str, binds: list[tuple[str, str, int | None]], uid: int) -> None:
     """Mount what the team's uid must reach below `point`, in a mount namespace of our own.
 
     The sources may lie under folders which that uid cannot enter (/root); their mounts do not.
     """
-    import ctypes
+    from clusters.backends.local import mounts
 
-    def check(result: int, what: str) -> None:
-        if result != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"{what}: {os.strerror(number)}")
-
-    def mount(source: str | None, target: str, kind: str | None, flags: int, data: str) -> None:
-        check(
-            libc.mount(
-                source and source.encode(),
-                target.encode(),
-                kind and kind.encode(),
-                ctypes.c_ulong(flags),
-                data.encode() or None,
-            ),
-            f"mount {target}",
-        )
-
-    check(libc.unshare(CLONE_NEWNS), "unshare")
-    mount(None, "/", None, MS_REC | MS_SLAVE, "")
-    opened = [(os.open(source, os.O_PATH), name) for source, name in binds]
-    mount("tmpfs", point, "tmpfs", 0, "mode=755,size=64k")
-    for fd, name in opened:
-        os.mkdir(f"{point}/{name}", 0o755)
-        mount(f"/proc/self/fd/{fd}", f"{point}/{name}", None, MS_BIND | MS_REC, "")
+    mounts.unshare(mounts.CLONE_NEWNS)
+    mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
+    opened = [(os.open(source, os.O_PATH), name, owner) for source, name, owner in binds]
+    mounts.mount("tmpfs", point, "tmpfs", 0, "mode=755,size=64k")
+    for fd, name, owner in opened:
+        source, target = f"/proc/self/fd/{fd}", f"{point}/{name}"
+        os.mkdir(target, 0o755)
+        if owner is None:
+            mounts.mount(source, target, "", mounts.MS_BIND | mounts.MS_REC)
+        else:
+            mounts.attach(mounts.mapped_tree(source, owner=owner, seen_as=uid), target)
         os.close(fd)

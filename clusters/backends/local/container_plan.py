@@ -10,41 +10,42 @@ from typing import Any
 
 from clusters.backends.base import LaunchSpec
 from clusters.backends.local.gpus import Gpu
-from clusters.backends.local.sandbox import CHECKPOINTS, HOME, INSIDE
+from clusters.backends.local.shown import INSIDE, SDK, Mount, Place
+from clusters.backends.local.tools import Tools, door_script
 
 SYNTHESIZED = ("passwd", "group")
 LABEL_NAME, LABEL_ROOT = "fastgpu.attempt", "fastgpu.root"
 FSIZE_UNIT = 1024
 """bash's `ulimit -f` counts in these bytes."""
+GOES_FIRST = "echo 500 > /proc/self/oom_score_adj; "
+"""Said by all that the first process starts: it must outlive them when memory runs out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What of this machine a container is given. `seccomp` None: the engine's own profile."""
+class View:
+    """What a container is given. `start` is the folder it begins in.
 
-    folder: Path
-    checkpoints: Path
-    uid: int
-    tag: str
+    `seccomp` None: the engine's own profile.
+    """
+
+    place: Place
+    mounts: Sequence[Mount]
+    start: str
+    env: Mapping[str, str]
+    chosen: Sequence[Gpu] = ()
     seccomp: Path | None = None
 
 
-def body(
-    spec: LaunchSpec, place: Place, image: str, env: Mapping[str, str], chosen: Sequence[Gpu]
-) -> dict[str, Any]:
+def body(spec: LaunchSpec, view: View, image: str) -> dict[str, Any]:
     """What POST /containers/create takes."""
-    limits = spec.limits
+    limits, place = spec.limits, view.place
     inside = place.folder / "inside"
-    binds = [
-        f"{place.folder / 'home'}:{HOME}:rw",
-        f"{place.checkpoints}:{CHECKPOINTS}:rw",
-        f"{inside}:{INSIDE}:ro",
-        *(f"{inside / name}:/etc/{name}:ro" for name in SYNTHESIZED),
-    ]
-    real = [gpu.description.uuid for gpu in chosen if not gpu.description.is_virtual]
+    binds = [f"{m.source}:{m.target}:{'rw' if m.is_writable else 'ro'}" for m in view.mounts]
+    binds += [f"{inside / name}:/etc/{name}:ro" for name in SYNTHESIZED]
+    real = [gpu.description.uuid for gpu in view.chosen if not gpu.description.is_virtual]
     security = ["no-new-privileges"]
-    if place.seccomp:
-        security.append(f"seccomp={place.seccomp}")
+    if view.seccomp:
+        security.append(f"seccomp={view.seccomp}")
     host: dict[str, Any] = {
         "Binds": binds,
         "Tmpfs": {"/tmp": f"rw,nosuid,nodev,mode=1777,size={limits.memory_bytes // 4}"},  # noqa: S108
@@ -75,9 +76,9 @@ def body(
         "Image": image,
         "Entrypoint": ["/bin/sh", f"{INSIDE}/start"],
         "Cmd": [],
-        "Env": [f"{key}={value}" for key, value in {**env, **visible}.items()],
+        "Env": [f"{key}={value}" for key, value in {**view.env, **visible}.items()],
         "User": f"{place.uid}:{place.uid}",
-        "WorkingDir": HOME,
+        "WorkingDir": view.start,
         "Hostname": "fastgpu",
         "Labels": {LABEL_NAME: spec.external_name, LABEL_ROOT: place.tag},
         "NetworkDisabled": not spec.network,
@@ -89,17 +90,19 @@ def body(
     }
 
 
-def start_script(disk_bytes: int) -> str:
-    """The container's first process: see container.py for what it speaks with the supervisor."""
-    command = (
-        f"ulimit -c 0; ulimit -f {disk_bytes // FSIZE_UNIT}; "
-        # This shell must outlive the command when memory runs out.
-        "echo 500 > /proc/self/oom_score_adj; "
-        f"exec /bin/bash {INSIDE}/command"
-    )
+def start_script(file_bytes: int | None, tools: Tools | None) -> str:
+    """The container's first process: see container.py for what it speaks with the supervisor.
+
+    `file_bytes` is the most that one file may hold; None: any size.
+    """
+    size = "unlimited" if file_bytes is None else file_bytes // FSIZE_UNIT
+    command = f"ulimit -c 0; ulimit -f {size}; {GOES_FIRST}exec /bin/bash {INSIDE}/command"
     return (
+        # After what the image itself says of it.
+        f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{SDK}"\n'
         f"exec < /dev/null > {INSIDE}/output 2>&1 3> {INSIDE}/events 4< {INSIDE}/go\n"
         "echo start >&3\n"
+        f"{door_script(tools, before=GOES_FIRST, closed='3>&- 4<&-')}"
         f"/bin/bash -c {shlex.quote(command)} 3>&- 4<&-\n"
         "code=$?\n"
         'echo "end $code" >&3\n'

@@ -17,6 +17,17 @@ class Inner:
         self._sandboxed = sandboxed
         self._fd = os.pidfd_open(pid)
 
+    def mount_namespace(self) -> int:
+        """What is mounted for it, as an open file. Raises ProcessLookupError."""
+        fd = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # Another process could have had the pid by then, had this one ended.
+            signal.pidfd_send_signal(self._fd, 0)
+        except ProcessLookupError:
+            os.close(fd)
+            raise
+        return fd
+
     def is_alone(self) -> bool:
         """Whether nothing but our own shell lives inside."""
         return not watch.descendants(self.pid)

@@ -6,11 +6,12 @@ import os
 
 
 class JobLog:
-    """Appends to the file `log` of the current folder; past its room, one notice and no more."""
+    """Appends to a file of the current folder; past its room, one notice and no more."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, name: str = "log") -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open("log", flags, 0o600)
+        self._name = name
+        self._fd = os.open(name, flags, 0o600)
         self._limit = limit_bytes
         self._room = limit_bytes
         self._full = False
@@ -38,8 +39,12 @@ class JobLog:
     def tail(self, size: int) -> str:
         """The last `size` bytes as text."""
         end = os.fstat(self._fd).st_size
-        fd = os.open("log", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.pread(fd, size, max(0, end - size)).decode(errors="replace").strip()
         finally:
             os.close(fd)
+
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._fd)

@@ -6,32 +6,36 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clusters.backends.base import LaunchRefused, LaunchSpec
+from clusters.backends.base import BackendError, LaunchRefused, LaunchSpec
 from clusters.backends.local import (
     cgroups,
     checkpoints,
     container_plan,
-    container_seccomp,
-    environ,
     environments,
     images,
+    runtimes,
     sandbox,
-    seccomp,
+    shown,
+    tools,
+    uids,
+    volumes,
     watch,
 )
-from clusters.backends.local.environments import Environment
-from clusters.backends.local.gpus import SHARED_DEVICES, Gpu
+from clusters.backends.local.gpus import Gpu
 from clusters.backends.local.probe import Capability
+from clusters.backends.local.runtimes import Ground
 from clusters.backends.local.settings import LocalSettings
+from clusters.backends.local.shown import Place
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 MAX_ENV_BYTES = 1 << 20
 MAX_ENV_VALUE_BYTES = 120_000
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def validate(spec: LaunchSpec) -> None:
@@ -60,64 +64,113 @@ def prepare(
 ) -> None:
     """Fill the attempt's folder; may be repeated after a crash, with the same result.
 
-    Raises LaunchRefused for an unknown environment, image or GPU, OSError when the disk says no,
-    oci.OciAway when the environment is an image and its engine does not answer.
+    Raises LaunchRefused for an unknown environment, image, volume or GPU, OSError when the disk
+    says no, oci.OciAway when the environment is an image and its engine does not answer.
     """
-    environment = environments.resolve(settings.environments, spec.environment)
-    chosen = _chosen(spec, gpus)
-    image = images.find(settings, environment.image) if environment.image else None
-    # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
-    separate = os.geteuid() == 0 and (capability.bwrap is not None or image is not None)
-    uid = settings.uid_base + spec.team_number if separate else None
-    tag = hashlib.sha256(str(settings.root.resolve()).encode()).hexdigest()[:8]
-    kept = checkpoints.make(settings.root, spec, uid)
-    nodes = _nodes(chosen)
+    place, ground = survey(spec, settings, folder, capability, gpus)
+    name, nodes = f"{place.tag}-{spec.external_name}", runtimes.device_nodes(ground.chosen)
     # A container's cgroups are its engine's to make.
-    groups = {} if image else cgroups.create(f"{tag}-{spec.external_name}", spec.limits, nodes)
+    groups = {} if ground.image else cgroups.create(name, spec.limits, nodes)
     if (folder / "spec.json").exists():
         # Written last. A supervisor may be reading all this by now: leave it be.
         return
-    sandboxed = capability.bwrap is not None
-    if image:
-        start = container_plan.start_script(spec.limits.disk_bytes)
-    else:
-        shown = sandbox.INSIDE if sandboxed else shlex.quote(str(folder / "inside"))
-        start = sandbox.start_script(inside=shown, ulimits=_ulimits(spec, groups))
-    _write_inside(spec, folder, uid, start)
-    _make_home(folder / "home", uid)
-    if image and uid is not None:
-        profile = folder / "seccomp.json" if image.is_podmans else None
-        if profile:
-            container_seccomp.write(profile)
-        place = container_plan.Place(folder, kept, uid, tag, profile)
-        how = _container(spec, settings, place, image.id, chosen)
-    else:
-        how = _command(spec, folder, kept, environment, capability, nodes)
-    plan = how | {
+    write_inside(folder, inside_files(spec, place, ground, groups))
+    make_folders(folder, place.uid)
+    plan = compose(spec, settings, place, ground, groups)
+    watch.replace_file(str(folder / "spec.json"), json.dumps(plan).encode(), durable=False)
+
+
+def survey(
+    spec: LaunchSpec,
+    settings: LocalSettings,
+    folder: Path,
+    capability: Capability,
+    gpus: Sequence[Gpu],
+    token: str = "",
+) -> tuple[Place, Ground]:
+    """Where the attempt's things lie, and what it stands on. Its checkpoints are made if need be.
+
+    Raises LaunchRefused, OSError, OciAway.
+    """
+    environment = environments.resolve(settings.environments, spec.environment)
+    image = images.find(settings, environment.image) if environment.image else None
+    is_confined = image is not None or capability.bwrap is not None
+    # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
+    uid = None
+    if is_confined and os.geteuid() == 0:
+        uid = uids.team_uid(settings.uid_base, spec.team_number)
+    place = Place(
+        folder=folder,
+        checkpoints=checkpoints.make(settings.root, spec, uid),
+        uid=uid,
+        tag=root_tag(settings.root),
+        token=token or secrets.token_urlsafe(32),
+        volume=_volume(spec, settings.root, uid),
+    )
+    found = tools.find(settings.environments, in_container=image is not None)
+    ground = Ground(
+        capability,
+        environment,
+        image,
+        chosen=_chosen(spec, gpus),
+        reads=shown.reads(spec, settings.root, uid),
+        tools=found if is_confined else None,
+    )
+    return place, ground
+
+
+def root_tag(root: Path) -> str:
+    """A few characters that tell this root's things in the kernel from another's."""
+    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+
+
+def _volume(spec: LaunchSpec, root: Path, uid: int | None) -> Path | None:
+    if not spec.volume:
+        return None
+    try:
+        folder = volumes.path_of(root, spec.volume)
+    except BackendError as error:
+        raise LaunchRefused(str(error)) from error
+    if not folder.is_dir():
+        raise LaunchRefused(f"The volume {spec.volume} is not on this machine.")
+    if uid is not None and folder.stat().st_uid != uid:
+        raise LaunchRefused(f"The volume {spec.volume} is another team's.")
+    return folder
+
+
+def compose(
+    spec: LaunchSpec,
+    settings: LocalSettings,
+    place: Place,
+    ground: Ground,
+    groups: Mapping[str, str],
+) -> dict[str, Any]:
+    """What stands in spec.json."""
+    how = runtimes.how(spec, settings, place, ground)
+    return how | facts(spec, place, groups) | {"has_door": ground.tools is not None}
+
+
+def facts(spec: LaunchSpec, place: Place, groups: Mapping[str, str]) -> dict[str, Any]:
+    """The part of it that does not say how it is run."""
+    return {
         "external_name": spec.external_name,
         "gpu_uuids": list(spec.gpu_uuids),
-        "uid": uid,
-        "cgroups": groups,
-        "checkpoints": str(kept),
+        "uid": place.uid,
+        "cgroups": dict(groups),
+        "checkpoints": str(place.checkpoints or ""),
+        "volume": str(place.volume or ""),
+        "serves": spec.serves,
+        "token": place.token,
         "time_limit_seconds": spec.time_limit_seconds,
         "grace_seconds": spec.grace_seconds,
         "memory_bytes": spec.limits.memory_bytes,
         "disk_bytes": spec.limits.disk_bytes,
+        "file_bytes": runtimes.file_bytes(spec),
         "log_bytes": spec.limits.log_bytes,
     }
-    watch.replace_file(str(folder / "spec.json"), json.dumps(plan).encode(), durable=False)
 
 
-def _make_home(home: Path, uid: int | None) -> None:
-    home.mkdir(mode=0o700, exist_ok=True)
-    # Where the checkpoints are mounted. It stays empty and the portal's: nothing of the
-    # attempt's can take its place.
-    (home / checkpoints.FOLDER).mkdir(mode=0o755, exist_ok=True)
-    if uid is not None:
-        os.chown(home, uid, uid)
-
-
-def _chosen(spec: LaunchSpec, gpus: list[Gpu]) -> list[Gpu]:
+def _chosen(spec: LaunchSpec, gpus: Sequence[Gpu]) -> list[Gpu]:
     by_uuid = {gpu.description.uuid: gpu for gpu in gpus}
     missing = [uuid for uuid in spec.gpu_uuids if uuid not in by_uuid]
     if missing:
@@ -125,83 +178,7 @@ def _chosen(spec: LaunchSpec, gpus: list[Gpu]) -> list[Gpu]:
     return [by_uuid[uuid] for uuid in spec.gpu_uuids]
 
 
-def _nodes(chosen: list[Gpu]) -> list[Path]:
-    """Device nodes that give access to these GPUs and no other."""
-    devices = [gpu.device for gpu in chosen if gpu.device]
-    return [*devices, *map(Path, SHARED_DEVICES)] if devices else []
-
-
-def _container(
-    spec: LaunchSpec,
-    settings: LocalSettings,
-    place: container_plan.Place,
-    image: str,
-    chosen: list[Gpu],
-) -> dict[str, Any]:
-    """What to ask the Docker API for. PATH stays the image's own."""
-    env = environ.variables(spec, base={}, home=sandbox.HOME, checkpoints=sandbox.CHECKPOINTS)
-    return {
-        "runtime": "oci",
-        "sandboxed": True,
-        "oci_socket": settings.oci_socket,
-        "oci_body": container_plan.body(spec, place, image, env, chosen),
-    }
-
-
-def _command(
-    spec: LaunchSpec,
-    folder: Path,
-    kept: Path,
-    environment: Environment,
-    capability: Capability,
-    nodes: list[Path],
-) -> dict[str, Any]:
-    """argv and bwrap's options, or a bare shell where the operator allowed that."""
-    bare_env = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
-    how: dict[str, Any] = {"runtime": "bubblewrap", "sandboxed": True, "seccomp": ""}
-    if capability.bwrap is None:
-        prefix = environment.binds[0][0] if environment.prefix else None
-        env = environ.variables(
-            spec, base=_base(prefix), home=str(folder / "home"), checkpoints=str(kept)
-        )
-        argv = ["/bin/sh", str(folder / "inside" / "start")]
-        bare = {"sandboxed": False, "stage": None, "argv": argv, "bwrap_args": [], "exec_env": env}
-        return how | bare
-    program = seccomp.program()
-    view = sandbox.View(
-        bwrap=capability.bwrap,
-        folder=folder,
-        checkpoints=kept,
-        binds=environment.binds,
-        devices=nodes,
-        network=spec.network,
-        env=environ.variables(
-            spec,
-            base=_base(environment.prefix),
-            home=sandbox.HOME,
-            checkpoints=sandbox.CHECKPOINTS,
-        ),
-        memory_bytes=spec.limits.memory_bytes,
-        disable_userns=capability.disable_userns,
-        seccomp=bool(program),
-        staged=os.geteuid() == 0,
-    )
-    return how | {
-        "seccomp": program.hex(),
-        "stage": sandbox.stage(view),
-        "argv": sandbox.argv(view),
-        "bwrap_args": sandbox.options(view),
-        "exec_env": bare_env,
-    }
-
-
-def _base(prefix: Path | None) -> dict[str, str]:
-    if prefix is None:
-        return {"PATH": SYSTEM_PATH}
-    return {"PATH": f"{prefix}/bin:{SYSTEM_PATH}", "VIRTUAL_ENV": str(prefix)}
-
-
-def _ulimits(spec: LaunchSpec, groups: dict[str, str]) -> list[str]:
+def _ulimits(spec: LaunchSpec, groups: Mapping[str, str]) -> list[str]:
     """rlimits in place of the cgroups that could not be had."""
     out = []
     held = cgroups.enforced(groups)
@@ -213,15 +190,42 @@ def _ulimits(spec: LaunchSpec, groups: dict[str, str]) -> list[str]:
     return out
 
 
-def _write_inside(spec: LaunchSpec, folder: Path, uid: int | None, start: str) -> None:
+def inside_files(
+    spec: LaunchSpec, place: Place, ground: Ground, groups: Mapping[str, str]
+) -> dict[str, str]:
+    """What stands in the folder `inside`, by name."""
+    if ground.image:
+        start = container_plan.start_script(runtimes.file_bytes(spec), ground.tools)
+    elif ground.capability.bwrap:
+        door = tools.door_script(ground.tools)
+        start = sandbox.start_script(ulimits=_ulimits(spec, groups), door=door)
+    else:
+        here = shlex.quote(str(place.folder / "inside"))
+        start = sandbox.start_script(inside=here, ulimits=_ulimits(spec, groups))
+    uid = os.getuid() if place.uid is None else place.uid
+    own = {"start": start, "command": spec.command, "token": place.token}
+    return sandbox.identity_files(uid) | own
+
+
+def write_inside(folder: Path, contents: Mapping[str, str]) -> None:
     inside = folder / "inside"
     inside.mkdir(exist_ok=True)
     inside.chmod(0o755)
-    contents = sandbox.identity_files(os.getuid() if uid is None else uid) | {
-        "start": start,
-        "command": spec.command,
-    }
     for name, text in contents.items():
         path = inside / name
         path.write_text(text, encoding="utf-8", newline="")
         path.chmod(0o644)
+    if not (inside / tools.DOOR).exists():
+        os.mkfifo(inside / tools.DOOR)
+    (inside / tools.DOOR).chmod(0o644)
+
+
+def make_folders(folder: Path, uid: int | None) -> None:
+    """The attempt's own folders, in which it writes."""
+    for name in ("home", "serve"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+        if uid is not None:
+            os.chown(folder / name, uid, uid)
+    # Where the checkpoints are mounted. It stays empty and the portal's: nothing of the
+    # attempt's can take its place.
+    (folder / "home" / checkpoints.FOLDER).mkdir(mode=0o755, exist_ok=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clusters.backends.base import Health
+from clusters.backends.local import checkpoints, mounts, volumes
 from clusters.backends.local.settings import LocalSettings
 
 CACHE_SECONDS = 60.0
@@ -25,11 +27,15 @@ PROBE_ARGS = (
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What bubblewrap can do here. `bwrap` None: nothing, for the reason in `problem`."""
+    """What bubblewrap can do here. `bwrap` None: nothing, for the reason in `problem`.
+
+    `standby_problem` says why no server can be started ahead, "" where one can.
+    """
 
     bwrap: Path | None
     disable_userns: bool
     problem: str
+    standby_problem: str = ""
 
 
 class Probe:
@@ -45,7 +51,9 @@ class Probe:
         """The sandbox that can be had; never raises."""
         with self._lock:
             if self._known is None or time.monotonic() - self._known_at > CACHE_SECONDS:
-                self._known = _probe(self._settings)
+                found = _probe(self._settings)
+                problem = _standby_problem(self._settings) if found.bwrap else ""
+                self._known = replace(found, standby_problem=problem)
                 self._known_at = time.monotonic()
             return self._known
 
@@ -91,6 +99,25 @@ def _probe(settings: LocalSettings) -> Capability:
             "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`."
         ),
     )
+
+
+def _standby_problem(settings: LocalSettings) -> str:
+    """Why nothing that stands by could be made a team's; "" where it can."""
+    if os.geteuid() != 0:
+        return "No server is started ahead: the portal is not root."
+    settings.root.mkdir(parents=True, exist_ok=True)
+    # Each may be a file system of its own.
+    places = [settings.root / name for name in ("", volumes.FOLDER, checkpoints.FOLDER)]
+    words = [sys.executable, "-I", "-S", mounts.__file__, *map(str, filter(Path.exists, places))]
+    # In a process of its own: it forks, which a process with threads should not.
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, timeout=PROBE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"No server is started ahead: {error}"
+    if done.returncode == 0:
+        return ""
+    said = done.stdout.decode(errors="replace") or f"status {done.returncode}"
+    return f"No server is started ahead: files here cannot be mounted idmapped ({said})."
 
 
 def _try(settings: LocalSettings, bwrap: str, *extra: str) -> str:

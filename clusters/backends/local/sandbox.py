@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.backends.local.confine import ARGS_FD, SECCOMP_FD, START_FD, STATUS_FD
+from clusters.backends.local.shown import HOME, INSIDE, Mount
 
-HOME = "/home/run"
-CHECKPOINTS = f"{HOME}/checkpoints"
-INSIDE = "/run/fastgpu"
 STAGE_POINTS = ("/mnt", "/media", "/srv", "/opt")
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 ETC = (
@@ -24,12 +22,16 @@ SYNTHESIZED = ("passwd", "group", "hosts", "hostname")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one sandbox is made of. Paths of `binds` are host -> inside, all read-only."""
+    """What one sandbox is made of. `start` is the folder it begins in.
+
+    `inside` is the attempt's folder of that name; it is among `mounts`, too. `folders` are empty
+    ones, for what is mounted later.
+    """
 
     bwrap: Path
-    folder: Path
-    checkpoints: Path
-    binds: Sequence[tuple[Path, Path]]
+    mounts: Sequence[Mount]
+    inside: Path
+    start: str
     devices: Sequence[Path]
     network: bool
     env: Mapping[str, str]
@@ -37,17 +39,19 @@ class View:
     disable_userns: bool
     seccomp: bool
     staged: bool
+    folders: Sequence[str] = ()
 
 
 def stage(view: View) -> dict[str, object] | None:
-    """Where the supervisor mounts what the team's uid could not reach by path; None: not needed."""
+    """Where the supervisor mounts what the team's uid could not reach by path; None: not needed.
+
+    A bind is its source, its name there, and the owner to map to the attempt's uid, or None.
+    """
     if not view.staged:
         return None
-    ours = [view.folder / "home", view.folder / "inside", view.checkpoints]
-    sources = [*ours, *(host for host, _ in view.binds)]
     return {
         "point": _stage_point(),
-        "binds": [[str(source), str(index)] for index, source in enumerate(sources)],
+        "binds": [[str(m.source), str(i), m.owner] for i, m in enumerate(view.mounts)],
     }
 
 
@@ -63,26 +67,30 @@ def argv(view: View) -> list[str]:
 
 def options(view: View) -> list[str]:
     """bwrap's options, in the order in which it mounts."""
-    point = _stage_point() if view.staged else ""
-    home = f"{point}/0" if point else str(view.folder / "home")
-    inside = f"{point}/1" if point else str(view.folder / "inside")
-    checkpoints = f"{point}/2" if point else str(view.checkpoints)
     out = [*_namespaces(view), *_environment(view.env), *_system()]
     out += ["--proc", "/proc", "--dev", "/dev"]
     for device in view.devices:
         out += ["--dev-bind-try", str(device), f"/dev/{device.name}"]
-    out += ["--size", str(view.memory_bytes // 2), "--tmpfs", "/dev/shm"]  # noqa: S108
-    out += ["--size", str(view.memory_bytes // 4), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
+    for folder, size in tmpfs_bytes(view.memory_bytes).items():
+        out += ["--size", str(size), "--perms", "1777", "--tmpfs", folder]
     out += ["--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run"]  # noqa: S108
-    for index, (host, target) in enumerate(view.binds):
-        out += ["--ro-bind", f"{point}/{index + 3}" if point else str(host), str(target)]
-    out += ["--ro-bind", inside, INSIDE]
-    for name in SYNTHESIZED:
-        out += ["--ro-bind", f"{inside}/{name}", f"/etc/{name}"]
+    point = _stage_point() if view.staged else ""
+    for index, mount in enumerate(view.mounts):
+        source = f"{point}/{index}" if point else str(mount.source)
+        out += ["--bind" if mount.is_writable else "--ro-bind", source, mount.target]
+        if mount.source == view.inside:
+            for name in SYNTHESIZED:
+                out += ["--ro-bind", f"{source}/{name}", f"/etc/{name}"]
     if view.network:
         out += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
-    out += ["--bind", home, HOME, "--bind", checkpoints, CHECKPOINTS, "--chdir", HOME]
-    return [*out, "--remount-ro", "/dev", "--remount-ro", "/"]
+    for path in view.folders:
+        out += ["--dir", path]
+    return [*out, "--chdir", view.start, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def tmpfs_bytes(memory_bytes: int) -> dict[str, int]:
+    """Sizes of the folders that lie in memory, and count as such."""
+    return {"/dev/shm": memory_bytes // 2, "/tmp": memory_bytes // 4}  # noqa: S108
 
 
 def _namespaces(view: View) -> list[str]:
@@ -120,18 +128,19 @@ def _system() -> list[str]:
     return [*out, "--ro-bind-try", cpus, cpus]
 
 
-def start_script(*, inside: str, ulimits: Sequence[str]) -> str:
+def start_script(*, ulimits: Sequence[str] = (), inside: str = INSIDE, door: str = "") -> str:
     """The first process inside: it reports that it began, then runs the command and waits.
 
-    It is pid 1 of the sandbox, so no signal from inside ends it before the command.
+    It is pid 1 of the sandbox, so no signal from inside ends it before the command, and its end
+    takes along what waits at the door (tools.door_script).
     """
     run = f"/bin/bash {inside}/command"
     if ulimits:
         # sh has no ulimit -u everywhere.
         limits = "; ".join(f"ulimit {limit}" for limit in ulimits)
         run = f"/bin/bash -c {shlex.quote(f'{limits}; exec {run}')}"
-    lines = [f"echo >&{START_FD}", f"exec {START_FD}>&-", run, "exit $?"]
-    return "\n".join(lines) + "\n"
+    begin = f"echo >&{START_FD}\nexec {START_FD}>&-\n"
+    return f"{begin}{door}{run}\nexit $?\n"
 
 
 def identity_files(uid: int) -> dict[str, str]:

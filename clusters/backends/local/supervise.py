@@ -8,17 +8,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import select
 import signal
 import time
 
-from clusters.backends.local import confine, freezer, watch
+from clusters.backends.local import confine, freezer, verdict, watch
 from clusters.backends.local.inner import Inner
 from clusters.backends.local.joblog import JobLog
+from clusters.backends.local.loop import Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 HEARTBEAT_SECONDS = 5.0
@@ -28,7 +27,7 @@ CHUNK_BYTES = 1 << 18
 F_SETPIPE_SZ = 1031
 
 
-class Supervisor:
+class Supervisor(Loop):
     """One attempt from its start to its end; all paths are relative to the attempt folder.
 
     The time limit is wall-clock time since the command began, and time on hold counts too: the
@@ -36,13 +35,14 @@ class Supervisor:
     """
 
     def __init__(self, plan: dict[str, Any], notify_fd: int | None) -> None:
+        super().__init__()
         self.plan = plan
         self.cgroups: dict[str, str] = plan["cgroups"]
         self.notify_fd = notify_fd
-        self.handlers: dict[int, Callable[[], None]] = {}
-        self.poller = select.poll()
         self.state: dict[str, Any] = {"supervisor": watch.identity(os.getpid())}
-        self.log = JobLog(plan["log_bytes"])
+        self.log = self.open_log()
+        self.standby_fd: int | None = None
+        """The sandbox's end of a socket, for what stands by."""
         self.child = 0
         self.exit_status: int | None = None
         self.inner: Inner | None = None
@@ -54,6 +54,10 @@ class Supervisor:
         self.next_beat = 0.0
         self.next_disk = time.monotonic() + DISK_CHECK_SECONDS
 
+    def open_log(self) -> JobLog:
+        """Where its output goes."""
+        return JobLog(self.plan["log_bytes"])
+
     def run(self) -> None:
         """Run the attempt to its end and write that end. Returns when all of it is dead."""
         self.save(durable=True)
@@ -62,9 +66,7 @@ class Supervisor:
         if not self.reason:
             self.launch()
             while self.child and self.exit_status is None:
-                for fd, _ in self.poller.poll(self.wait_ms()):
-                    if fd in self.handlers:
-                        self.handlers[fd]()
+                self.handle(self.wait_ms())
                 self.tick(time.monotonic())
             self.drain()
         self.finish()
@@ -75,7 +77,7 @@ class Supervisor:
         fcntl.fcntl(output[0], F_SETPIPE_SZ, 1 << 20)
         self.child = os.fork()
         if not self.child:
-            confine.become_sandbox(self.plan, output[1], start[1], status[1])
+            confine.become_sandbox(self.plan, output[1], start[1], status[1], self.standby_fd)
         for pipe, handler in (
             (output, self.on_output),
             (start, self.on_start),
@@ -88,14 +90,6 @@ class Supervisor:
         self.listen(os.pidfd_open(self.child), self.on_exit)
         if not self.plan["sandboxed"]:
             self.set_inner(self.child)
-
-    def listen(self, fd: int, handler: Callable[[], None]) -> None:
-        self.handlers[fd] = handler
-        self.poller.register(fd, select.POLLIN)
-
-    def ignore(self, fd: int) -> None:
-        if self.handlers.pop(fd, None):
-            self.poller.unregister(fd)
 
     def watch_control(self) -> None:
         """Listen for requests: the files `stop` and `pause` say what, the FIFO only wakes us."""
@@ -137,16 +131,6 @@ class Supervisor:
         data = self.read(self.output_fd, CHUNK_BYTES)
         if data:
             self.log.append(data)
-
-    def read(self, fd: int, size: int) -> bytes | None:
-        """What is in the pipe now; None when nothing is; b"" (and no more polling) at its end."""
-        try:
-            data = os.read(fd, size)
-        except BlockingIOError:
-            return None
-        if not data:
-            self.ignore(fd)
-        return data
 
     def on_start(self) -> None:
         if not self.read(self.start_fd, 1) or "started_at" in self.state:
@@ -234,15 +218,15 @@ class Supervisor:
         if self.killed:
             return
         held = watch.unlinked_bytes(self.inner.pid, "home") if self.inner else 0
-        limit = self.plan["disk_bytes"]
-        if held + self.usage_bytes() >= limit:
-            self.end("disk_full", f"used its whole disk space of {limit} bytes", 0)
+        if held + self.usage_bytes() >= self.plan["disk_bytes"]:
+            self.end("disk_full", verdict.DISK_FULL.format(self.plan["disk_bytes"]), 0)
 
     def usage_bytes(self) -> int:
-        """Disk space taken by home and checkpoints, counted until it reaches the limit."""
-        limit = self.plan["disk_bytes"]
-        used = watch.usage_bytes("home", limit)
-        return used + watch.usage_bytes(self.plan["checkpoints"], limit - used)
+        """Disk space taken, but for the volume, counted until it reaches the limit."""
+        limit, used = self.plan["disk_bytes"], 0
+        for folder in ("home", "serve", self.plan["checkpoints"]):
+            used += watch.usage_bytes(folder, limit - used)
+        return used
 
     def end(self, reason: str, detail: str, grace: float) -> None:
         """Begin to end the attempt: SIGTERM inside now, SIGKILL after `grace` seconds."""
@@ -280,14 +264,8 @@ class Supervisor:
 
     def finish(self) -> None:
         """Name the reason, write the end and leave nothing behind but the folder."""
-        status = self.exit_status
-        if status is not None:
-            code = os.waitstatus_to_exitcode(status)
-            code = 128 - code if code < 0 else code
-            self.state["exit_code"] = code
-            self.state["signal"] = code - 128 if 128 < code <= 128 + 64 else None
-            if not self.reason:
-                self.reason, self.detail = self.judge(code)
+        if self.exit_status is not None:
+            verdict.judge(self, self.exit_status)
         ended = max(time.time(), self.state.get("started_at", 0.0))
         self.state.update(ended_at=ended, reason=self.reason, detail=self.detail, paused=False)
         os.unlink("placement.json")
@@ -298,23 +276,6 @@ class Supervisor:
     def tidy(self) -> None:
         """Remove what the kernel still has of the attempt."""
         watch.remove_cgroups(self.cgroups)
-
-    def judge(self, code: int) -> tuple[str, str]:
-        """Reason and detail of an end that was not ours, by exit code and counters."""
-        if "started_at" not in self.state:
-            self.state["exit_code"] = self.state["signal"] = None
-            tail = self.log.tail(500)
-            return "start_failed", tail or f"the sandbox ended at once with status {code}"
-        if code == 0:
-            return "completed", self.log.problem
-        if self.oom_kills():
-            limit = self.plan["memory_bytes"]
-            return "out_of_memory", f"used its whole memory of {limit} bytes"
-        disk = self.plan["disk_bytes"]
-        if self.usage_bytes() >= disk:
-            return "disk_full", f"used its whole disk space of {disk} bytes"
-        number = self.state["signal"]
-        return "user_error", f"killed by signal {number}" if number else f"exit code {code}"
 
     def oom_kills(self) -> int:
         """How often the kernel killed here for want of memory."""
@@ -344,5 +305,9 @@ def run_here(notify_fd: int | None) -> None:
         from clusters.backends.local.container import ContainerSupervisor
 
         ContainerSupervisor(plan, notify_fd).run()
+    elif "standby" in plan:
+        from clusters.backends.local import standing
+
+        standing.run_here(plan, notify_fd)
     else:
         Supervisor(plan, notify_fd).run()

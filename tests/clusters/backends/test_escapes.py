@@ -1,5 +1,7 @@
 """What hostile code tries in an attempt, on both runtimes of the local backend.
 
+And in attempts that stood by before they were anybody's, which must be as shut as the others.
+
 Each row of the table is a Python program that prints `escaped` where it got through. It runs in
 an attempt, where it must not, and as root outside, where it must: so each row can fail.
 """
@@ -14,29 +16,31 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from clusters.backends.base import EndReason
 from clusters.backends.local.backend import LocalBackend
-from clusters.backends.local.settings import LocalSettings
+from tests.clusters.backends.machine import UID_BASE, settings_of
+from tests.clusters.backends.standing import Claiming
 from tests.contracts.backend import ended, log_holds, log_of, make_spec, run, wait_for
 from tests.oci import image
 from tests.oci.service import IMAGE, Podman
+from tests.stacks.environments import OURS, prepared
 
 pytestmark = [
     pytest.mark.sandbox,
     pytest.mark.oci,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
-UID_BASE = 210_000
 TEAM, OTHER_TEAM = 7, 8
-RUNTIMES = ("bubblewrap", "container")
+RUNTIMES = ("bubblewrap", "container", "claimed")
 MARK = "of-the-portal"
 CALL = "import ctypes; call = ctypes.CDLL(None, use_errno=True).syscall; "
 CONNECT = "import socket; s = socket.socket(socket.{family}); s.settimeout(3); s.connect({to}); "
+BUFFER = "ctypes.create_string_buffer({}, 128)"
 WRITE = "import os; any(os.path.exists(p) and os.open(p, os.O_WRONLY) for p in {paths}) or x; "
 # x is not defined: a program that found nothing to write to has not escaped.
 
@@ -54,12 +58,15 @@ def call(number: int, *arguments: str) -> str:
     return CALL + f"assert call({number}, {', '.join(arguments)}) != -1, ctypes.get_errno()"
 
 
-BUFFER = "ctypes.create_string_buffer({}, 128)"
 ROWS = (
     Row("portal files", "open('<secret>').read()"),
     Row("another team's home", "open('<other_home>/secret').read()"),
     Row("another team's checkpoints", "open('<other_checkpoints>/secret').read()"),
     Row("another team's run of the same id", "open('<checkpoints>/secret').read()"),
+    Row("another team's volume", "open('<other_volume>/secret').read()"),
+    Row("what lies beside the volume", "open('<volume>/../secret').read()"),
+    Row("what lies beside the served folder", "open('<serve>/../secret').read()"),
+    Row("what another attempt serves", CONNECT.format(family="AF_UNIX", to="'<other_server>'")),
     Row("unix sockets", CONNECT.format(family="AF_UNIX", to="'<socket>'")),
     Row("abstract unix sockets", CONNECT.format(family="AF_UNIX", to="'\\0<abstract>'")),
     Row("loopback ports", CONNECT.format(family="AF_INET", to="('127.0.0.1', <port>)")),
@@ -74,6 +81,11 @@ ROWS = (
     Row("host processes traced", call(101, "16", "<pid>", "0", "0")),
     Row("mount", call(165, "b'none'", "b'<folder>'", "b'tmpfs'", "0", "None")),
     Row("mount, the new way", call(430, "b'tmpfs'", "0")),
+    Row("copying a mount", call(428, "-100", "b'<folder>'", "1")),
+    Row("mount attributes",
+        call(442, "-100", "b'<folder>'", "0", BUFFER.format("b''"), "32")),
+    Row("giving files away",
+        "import os; p = '<volume>/gift'; open(p, 'w').close(); os.chown(p, 1, 1)"),
     Row("device nodes of other GPUs", "open('<gpu>', 'rb').read(1)"),
     Row(
         "making a device node",
@@ -98,6 +110,7 @@ ROWS = (
     Row("own cgroup limits", WRITE.format(paths="('/sys/fs/cgroup/memory/memory.limit_in_bytes',"
         "'/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/cgroup.procs')")),
     Row("writing to the environment", "open('<environment>/escape', 'w')"),
+    Row("writing to what the portal gave", "open('<given>', 'a')"),
     Row("writing to the system", "import os; os.close(os.open('<system>', os.O_WRONLY))"),
     Row("keyrings", call(250, "0", "-4", "1")),
     Row("io_uring", call(425, "1", BUFFER.format("b''"))),
@@ -138,6 +151,7 @@ def world() -> Iterator[World]:
         made.names["socket"] = str(root / "socket")
         made.names["abstract"] = f"{MARK}-{os.getpid()}"
         stack.enter_context(_listening(socket.AF_UNIX, made.names["socket"]))
+        stack.enter_context(_listening(socket.AF_UNIX, made.names["other_server"]))
         stack.enter_context(_listening(socket.AF_UNIX, f"\0{made.names['abstract']}"))
         port = stack.enter_context(_listening(socket.AF_INET, ("127.0.0.1", 0)))
         made.names["port"] = str(port.getsockname()[1])
@@ -155,16 +169,20 @@ def _write_files(world: World) -> None:
     root, names = world.root, world.names
     other_home = root / "local" / "attempts" / "fg-other" / "home"
     other_checkpoints = root / "local" / "checkpoints" / f"team-{OTHER_TEAM}" / "run-1"
+    volumes = root / "local" / "volumes"
+    other_serve = root / "local" / "attempts" / "fg-other" / "serve"
     lab = root / "environments" / "lab"
     folder = root / "folder"
-    for made in (other_home, other_checkpoints, lab / "bin", folder):
+    own = (volumes / "other", other_serve, lab / "bin", folder)
+    for made in (other_home, other_checkpoints, *own):
         made.mkdir(parents=True)
-    for place in (root, other_home, other_checkpoints):
+    for place in (root, other_home, other_checkpoints, volumes, volumes / "other"):
         (place / "secret").write_text("hidden")
     (lab / "bin" / "python").symlink_to("/usr/bin/python3")
     setuid = lab / "bin" / Path(image.SETUID).name
     shutil.copy(shutil.which("id") or "/usr/bin/id", setuid)
     setuid.chmod(0o4755)
+    (root / "environments" / "tools").symlink_to(prepared("tools", OURS) / "tools")
     (root / "environments" / "image.toml").write_text(f'image = "{IMAGE}"\n')
     gpu = root / "nvidia1"
     os.mknod(gpu, 0o20666, os.makedev(1, 5))
@@ -175,6 +193,11 @@ def _write_files(world: World) -> None:
         "other_home": str(other_home),
         "other_checkpoints": str(other_checkpoints),
         "checkpoints": str(other_checkpoints),
+        "other_volume": str(volumes / "other"),
+        "other_server": str(other_serve / "lab.sock"),
+        "volume": str(volumes / "other"),
+        "serve": str(root / "folder"),
+        "given": str(root / "system"),
         "folder": str(folder),
         "gpu": str(gpu),
         "setuid": str(setuid),
@@ -186,6 +209,9 @@ def _write_files(world: World) -> None:
 
 
 INSIDE = {
+    "volume": "/workspace",
+    "serve": "/run/serve",
+    "given": "/run/fastgpu/start",
     "checkpoints": "/home/run/checkpoints",
     "folder": "/home/run",
     "gpu": "/dev/nvidia1",
@@ -208,34 +234,42 @@ def _listening(family: int, address: object) -> Iterator[socket.socket]:
 
 
 @pytest.fixture(scope="module")
-def backend(world: World, podman: Podman) -> Iterator[LocalBackend]:
-    """Both runtimes of one machine."""
-    made = LocalBackend(
-        LocalSettings(
-            world.root / "local", world.root / "environments", 2, False, UID_BASE,
-            str(podman.socket),
-        )
-    )  # fmt: skip
-    yield made
+def backends(world: World, podman: Podman) -> Iterator[dict[str, LocalBackend]]:
+    """Runtime -> a backend that runs attempts so; all of them on one root."""
+    settings = settings_of(world.root, oci_socket=str(podman.socket))
+    plain, claiming = LocalBackend(settings), Claiming(settings)
+    plain.make_volume("data", team_number=TEAM)
+    yield {"bubblewrap": plain, "container": plain, "claimed": claiming}
     for name in os.listdir(world.root / "local" / "attempts"):  # noqa: PTH208
-        made.stop(name, grace_seconds=0)
-    wait_for(lambda: not made.observe([]).strays)
+        plain.stop(name, grace_seconds=0)
+    wait_for(lambda: not plain.observe([]).strays)
     wait_for(lambda: podman.run("ps", "--all", "--quiet") == "")
+    wait_for(lambda: plain.keep_standbys([]) == [] and not _standing(world.root))
+
+
+def _standing(root: Path) -> list[Path]:
+    return list((root / "local" / "standby").glob("*-*"))
+
+
+@pytest.fixture
+def backend(backends: dict[str, LocalBackend], runtime: str) -> LocalBackend:
+    """The one of the test's runtime."""
+    return backends[runtime]
 
 
 def environment_of(runtime: str) -> str:
     """The environment that chooses it."""
-    return {"bubblewrap": "lab", "container": "image"}[runtime]
+    return "image" if runtime == "container" else "lab"
 
 
 @pytest.fixture(scope="module")
-def attempted(world: World, backend: LocalBackend) -> Callable[[str], dict[str, str]]:
+def attempted(world: World, backends: dict[str, LocalBackend]) -> Callable[[str], dict[str, str]]:
     """Runtime -> row's name -> what its program printed; all rows in one attempt of each."""
     known: dict[str, dict[str, str]] = {}
 
     def all_rows(runtime: str) -> dict[str, str]:
         if runtime not in known:
-            known[runtime] = _attempt_all(world, backend, runtime)
+            known[runtime] = _attempt_all(world, backends[runtime], runtime)
         return known[runtime]
 
     return all_rows
@@ -253,10 +287,11 @@ def _attempt_all(world: World, backend: LocalBackend, runtime: str) -> dict[str,
         here = places | ({"port": world.names["port"]} if row.name in LOOPBACK else {})
         program = world.program(row, **here)
         script += [
-            f"cat > p{index}.py <<'PROGRAM'\n{program}\nPROGRAM",
-            f"echo '# {index}'; /usr/bin/python3 -I p{index}.py 2>&1 | tail -n 1",
+            f"cat > ~/p{index}.py <<'PROGRAM'\n{program}\nPROGRAM",
+            f"echo '# {index}'; /usr/bin/python3 -I ~/p{index}.py 2>&1 | tail -n 1",
         ]
-    spec = make_spec("\n".join(script), team=TEAM, environment=environment_of(runtime), seconds=90)
+    made = make_spec("\n".join(script), team=TEAM, environment=environment_of(runtime), seconds=90)
+    spec = replace(made, volume="data")
     assert run(backend, spec).reason is EndReason.COMPLETED
     parts = log_of(backend, spec.external_name).decode().split("# ")[1:]
     said = {int(part.partition("\n")[0]): part.partition("\n")[2].strip() for part in parts}

@@ -23,11 +23,10 @@ from clusters.backends.base import (
     EndReason,
     Handle,
     LaunchRefused,
-    Phase,
 )
 from clusters.backends.local import gpus
 from clusters.backends.local.backend import LocalBackend
-from clusters.backends.local.settings import LocalSettings
+from tests.clusters.backends.machine import UID_BASE, needs_root, settings_of, state_of
 from tests.contracts.backend import (
     BackendContract,
     ended,
@@ -39,9 +38,6 @@ from tests.contracts.backend import (
     wait_for,
 )
 
-UID_BASE = 210_000
-AS_ROOT = os.geteuid() == 0
-needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
 SUBMIT = """
 import sys, time
 from pathlib import Path
@@ -54,48 +50,6 @@ backend.submit(make_spec("echo begun; sleep 2; echo finished", name="fg-orphan")
 print("submitted", flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A folder below a 0700 one, as VAR_DIR under /root is."""
-    top = Path(tempfile.mkdtemp(prefix="fastgpu-test-"))
-    assert stat.S_IMODE(top.stat().st_mode) == 0o700
-    yield top
-    shutil.rmtree(top)
-
-
-def settings_of(root: Path, *, allow_insecure: bool = False) -> LocalSettings:
-    """Settings with everything below `root`."""
-    return LocalSettings(
-        root=root / "local",
-        environments=root / "environments",
-        virtual_gpus=2,
-        allow_insecure=allow_insecure,
-        uid_base=UID_BASE,
-    )
-
-
-@pytest.fixture
-def backend(root: Path) -> Iterator[LocalBackend]:
-    """A local backend whose attempts are all ended afterwards."""
-    made = LocalBackend(settings_of(root))
-    yield made
-    attempts = root / "local" / "attempts"
-    names = [folder.name for folder in attempts.iterdir()] if attempts.is_dir() else []
-    for name in names:
-        made.stop(name, grace_seconds=0)
-    wait_for(
-        lambda: all(o.phase is Phase.ENDED for o in made.observe(map(Handle, names)).seen.values())
-    )
-
-
-def state_of(root: Path, name: str) -> dict[str, object]:
-    """The supervisor's state.json."""
-    loaded: dict[str, object] = json.loads(
-        (root / "local" / "attempts" / name / "state.json").read_text()
-    )
-    return loaded
 
 
 @pytest.mark.sandbox

@@ -28,6 +28,7 @@ from clusters.backends.local import container_plan
 from clusters.backends.local.backend import LocalBackend
 from clusters.backends.local.gpus import Gpu, virtual
 from clusters.backends.local.settings import LocalSettings
+from clusters.backends.local.shown import Place
 from tests.contracts.backend import (
     MIB,
     BackendContract,
@@ -52,6 +53,7 @@ import sys, time
 from pathlib import Path
 from clusters.backends.local.backend import LocalBackend
 from clusters.backends.local.settings import LocalSettings
+from clusters.backends.local.shown import Place
 from tests.contracts.backend import make_spec
 root, socket = Path(sys.argv[1]), sys.argv[2]
 settings = LocalSettings(root / "local", root / "environments", 2, False, 210000, socket)
@@ -150,18 +152,19 @@ class TestContainer:
         self, tmp_path: Path
     ) -> None:
         spec = make_spec("true")
-        place = container_plan.Place(tmp_path, tmp_path, UID_BASE, "tag")
+        place = Place(tmp_path, tmp_path, UID_BASE, "tag")
         stand_ins = virtual(tmp_path, 2)
         real = [
             Gpu(replace(g.description, uuid=f"GPU-{i}", is_virtual=False), Path(f"/dev/nvidia{i}"))
             for i, g in enumerate(stand_ins)
         ]
-        asked = container_plan.body(spec, place, "image", {}, real)
+        view = container_plan.View(place, [], "/home/run", {}, real)
+        asked = container_plan.body(spec, view, "image")
         assert asked["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-0,GPU-1"]
         assert asked["HostConfig"]["DeviceRequests"] == [
             {"Driver": "nvidia", "DeviceIDs": ["GPU-0", "GPU-1"], "Capabilities": [["gpu"]]}
         ]
-        none = container_plan.body(spec, place, "image", {}, stand_ins)
+        none = container_plan.body(spec, replace(view, chosen=stand_ins), "image")
         assert none["Env"] == ["NVIDIA_VISIBLE_DEVICES=void"]
         assert "DeviceRequests" not in none["HostConfig"]
 

@@ -21,7 +21,7 @@ def main(folder: str) -> int:
         sys.stderr.write(f"{error.name} is missing: this environment has no TensorBoard.\n")
         return 1
 
-    class UnixServer(program.TensorBoardServer):  # type: ignore[misc]  # it has no types
+    class UnixServer(program.TensorBoardServer):
         def __init__(self, wsgi_app: Any, _flags: Any) -> None:
             where = f"unix://{os.environ['FASTGPU_SERVE_SOCKET']}"
             quiet = type("Quiet", (serving.WSGIRequestHandler,), {"log_request": _nothing})

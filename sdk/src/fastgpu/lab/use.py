@@ -108,7 +108,7 @@ def add_route(web_app: Any) -> None:
 
     gpus = GpuUse(gpu_reader())
 
-    class UseHandler(APIHandler):  # type: ignore[misc]  # jupyter_server has no types
+    class UseHandler(APIHandler):
         @web.authenticated  # type: ignore[untyped-decorator]  # tornado has no types
         async def get(self) -> None:
             self.finish({"cpu_seconds": cpu_seconds(), "gpu_percent": gpus.take()})

@@ -1,0 +1,50 @@
+"""Volumes: folders that outlive attempts, in `<root>/volumes/<name>`, each its team's alone."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from clusters.backends.base import BackendError, BackendUnavailable
+from clusters.backends.local import erase
+
+FOLDER = "volumes"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+def path_of(root: Path, name: str) -> Path:
+    """Where the volume lies, there or not. Raises BackendError for what is no name."""
+    if not NAME.fullmatch(name):
+        raise BackendError(f"{name!r} cannot name a volume.")
+    return root / FOLDER / name
+
+
+def make(root: Path, name: str, uid: int | None) -> None:
+    """Make the folder for `uid` (None: for whom the portal runs as). Raises BackendUnavailable."""
+    folder = path_of(root, name)
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if uid is not None:
+            # It lies in a folder that only the portal can write, so it is no link.
+            os.chown(folder, uid, uid)
+    except OSError as error:
+        raise BackendUnavailable(f"The volume {name} could not be made: {error}") from error
+
+
+def erase_one(root: Path, name: str) -> None:
+    """Delete the volume; goes on where an earlier call was cut off. Raises BackendUnavailable.
+
+    Nothing finds it under its name from the first moment on.
+    """
+    folder = path_of(root, name)
+    dying = folder.with_name(f".{name}.erased")
+    try:
+        erase.erase(dying)
+        folder.rename(dying)
+        erase.erase(dying)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BackendUnavailable(f"The volume {name} could not be erased: {error}") from error
