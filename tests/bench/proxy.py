@@ -12,8 +12,8 @@ from tests.bench.proxies import CHP, NGINX, OURS, Running, all_running
 from tests.bench.table import Figure, percentile
 
 SIZE_BYTES = 1 << 30
-SECONDS = 1.5
-ROUNDS = 3
+SECONDS = 1.0
+ROUNDS = 4
 CONNECTIONS = 64
 SOCKETS = (1, 100, 1000)
 IDLE = 1000
@@ -50,13 +50,18 @@ def _round(proxy: Running) -> Sample:
     target = proxy.target
     traffic.requests(target, CONNECTIONS, SECONDS / 3)
     took = traffic.requests(target, CONNECTIONS, SECONDS)
+    before = proxy.cpu_seconds()
     sample = {
         "download": traffic.download(target, SIZE_BYTES),
+        "cpu_download": proxy.cpu_seconds() - before,
         "upload": traffic.upload(target, SIZE_BYTES),
         "requests": len(took) / (SECONDS * (1 - traffic.WARM_SHARE)),
     }
     for count in SOCKETS:
+        before = proxy.cpu_seconds()
         trips = traffic.round_trips(target, count, SECONDS)
+        used = (proxy.cpu_seconds() - before) * (1 - traffic.WARM_SHARE)
+        sample[f"cpu_{count}"] = used / len(trips)
         sample[f"p50_{count}"] = percentile(trips, 0.5)
         sample[f"p99_{count}"] = percentile(trips, 0.99)
     return sample
@@ -75,6 +80,10 @@ def _megabytes(value: float) -> str:
 
 def _milliseconds(value: float) -> str:
     return f"{value * 1e3:.2f} ms"
+
+
+def _microseconds(value: float) -> str:
+    return f"{value * 1e6:.0f} us"
 
 
 Show = Callable[[float], str]
