@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILE := $(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 DEBIAN_UP := bubblewrap libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 DEBIAN_SLURM := slurm-wlm slurmrestd slurm-wlm-jwt-plugin slurmdbd munge mariadb-server
 DEBIAN_TEST := $(DEBIAN_UP) chromium podman runc strace postgresql-15 $(DEBIAN_SLURM)
 
-.PHONY: up test test-fast test-debian test-long lint format bench chaos screenshots deps deps-up lock clean help
+.PHONY: up test test-fast test-debian test-long lint format bench chaos screenshots deps deps-up lock lock-environments clean help
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,8 +49,13 @@ deps-up: ## Debian packages `make up` needs (as root)
 	@$(PYTHON) portal/stack/debian.py $(DEBIAN_UP)
 
 lock: $(VENV)/dev.stamp ## compile the locked requirements again
-	@$(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml -o requirements/base.txt
-	@$(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml --group dev -c requirements/base.txt -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml -o requirements/base.txt
+	@$(COMPILE) pyproject.toml --group dev -c requirements/base.txt -o requirements/dev.txt
+	@$(MAKE) --no-print-directory lock-environments
+
+lock-environments: $(VENV)/dev.stamp ## compile those of the prepared environments; UV_FIND_LINKS says where a CPU build of torch is
+	@cd clusters/environments && for name in python-data pytorch tensorflow tensorflow.cpu; do $(CURDIR)/$(COMPILE) $$name.in -o $$name.txt || exit; done
+	@cd clusters/environments && $(CURDIR)/$(COMPILE) --no-emit-package torch pytorch.cpu.in -o pytorch.cpu.txt
 
 clean: ## remove the virtual environment and caches; data in var/ stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

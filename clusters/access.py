@@ -10,7 +10,7 @@ from accounts.access import require_owner, team_of
 from accounts.actor import Actor
 from accounts.choices import ActorKind, Role
 from clusters.choices import Service, WorkloadKind
-from clusters.models import NotebookGuest, Pool, Volume, Workload
+from clusters.models import NotebookGuest, Pool, Schedule, Side, Volume, Workload
 from portal.lib.errors import NotFound
 
 
@@ -56,6 +56,17 @@ def volume_for(actor: Actor, volume_id: str) -> Volume:
     return found
 
 
+def side_for(actor: Actor, side_id: str) -> Side:
+    """The server beside the work with public id `side_id`, ended or not. Raises NotFound."""
+    found = Side.objects.select_related("workload", "volume").filter(
+        team=team_of(actor), public_id=side_id.replace("\0", "")
+    )
+    side = found.first()
+    if side is None:
+        raise NotFound("There is no such TensorBoard.")
+    return side
+
+
 def may_open(actor: Actor, workload: Workload, service: Service) -> bool:
     """Whether the actor, who may see `workload`, may open what it serves.
 
@@ -75,6 +86,30 @@ def may_open(actor: Actor, workload: Workload, service: Service) -> bool:
             share__notebook=workload.pk, share__revoked_at__isnull=True, user=user
         ).exists()
     )
+
+
+def schedules_of(actor: Actor) -> QuerySet[Schedule]:
+    """The schedules the actor may see, newest first: its team's."""
+    found = Schedule.objects.filter(team=team_of(actor), removed_at__isnull=True)
+    return found.select_related("pool", "volume", "runs_as", "created_by").order_by("-pk")
+
+
+def schedule_for(actor: Actor, schedule_id: str) -> Schedule:
+    """The schedule with public id `schedule_id`. Raises NotFound, also for another team's."""
+    found = schedules_of(actor).filter(public_id=schedule_id).first()
+    if found is None:
+        raise NotFound("There is no such schedule.")
+    return found
+
+
+def may_change_schedule(actor: Actor, schedule: Schedule) -> bool:
+    """Whether the actor, who may see `schedule`, may change and run it: who made it, and owners."""
+    if actor.role == Role.OWNER:
+        return True
+    return actor.user is not None and actor.user.pk in {
+        schedule.created_by_id,
+        schedule.runs_as_id,
+    }
 
 
 def openable(actor: Actor, notebooks: Sequence[Workload]) -> set[int]:

@@ -357,3 +357,12 @@ class Verdict(TextChoices):
     BUSY = "busy", "Busy"
     IDLE = "idle", "Idle"
     UNKNOWN = "unknown", "Unknown"
+
+
+class RunOutcome(TextChoices):
+    """What came of one of a schedule's times."""
+
+    LAUNCHED = "launched", "Launched"
+    REFUSED = "refused", "Could not be launched"
+    SKIPPED = "skipped", "Skipped"
+    MISSED = "missed", "Missed"

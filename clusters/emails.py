@@ -6,8 +6,10 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 
+from accounts.choices import Role
+from accounts.models import Membership
 from clusters.choices import Reason
-from clusters.models import Notebook
+from clusters.models import Notebook, Schedule, ScheduleRun
 from portal.lib.money import format_money
 
 
@@ -29,3 +31,28 @@ def send_countdown(notebook: Notebook) -> None:
     subject = " ".join(render_to_string("clusters/email/countdown_subject.txt", context).split())
     message = render_to_string("clusters/email/countdown_message.txt", context)
     send_mail(subject, message, None, [workload.created_by.email])
+
+
+def send_schedule_trouble(run: ScheduleRun) -> None:
+    """What went wrong with a run of a schedule, to whom it runs as; to owners where they left."""
+    schedule = run.schedule
+    context = {
+        "name": schedule.name,
+        "due_text": f"{run.due_at:%-d %b %Y, %H:%M} UTC",
+        "detail": run.detail,
+        "job_url": f"{settings.SITE_URL}/jobs/{run.workload.public_id}/" if run.workload else "",
+        "paused_reason": schedule.paused_reason,
+        "failures": schedule.failures_in_row,
+        "url": f"{settings.SITE_URL}/schedules/{schedule.public_id}/",
+        "site_name": settings.SITE_NAME,
+    }
+    subject = " ".join(render_to_string("clusters/email/schedule_subject.txt", context).split())
+    message = render_to_string("clusters/email/schedule_message.txt", context)
+    send_mail(subject, message, None, _readers(schedule))
+
+
+def _readers(schedule: Schedule) -> list[str]:
+    members = Membership.objects.filter(team=schedule.team_id, user__is_active=True)
+    person = members.filter(user=schedule.runs_as_id)
+    readers = person if person.exists() else members.filter(role=Role.OWNER)
+    return list(readers.order_by("pk").values_list("user__email", flat=True))

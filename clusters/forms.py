@@ -119,7 +119,7 @@ class RunForm(RefusedForm):
     @staticmethod
     def environments_of(pool: Pool) -> list[str]:
         """Those of the pool that can be chosen."""
-        return pool.environments
+        return pool.offered_environments
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields[name]

@@ -11,7 +11,7 @@ from billing.actions.budgets import watch_budgets
 from billing.actions.ladder import watch_runway
 from clusters.actions.apps import forget_old
 from clusters.actions.funds import delete_unfunded_storage, stop_capped, stop_unfunded
-from clusters.control import idle, owners, sides, standbys, volumes
+from clusters.control import idle, owners, schedules, sides, standbys, volumes
 from clusters.control.apps import follow_servers
 from clusters.control.inventory import refresh_pool
 from clusters.control.observe import observe_engine
@@ -24,6 +24,7 @@ from portal.lib.tasks import begun, hint
 
 SWEEP_EXPIRES_SECONDS = 2
 STANDBY_EXPIRES_SECONDS = 5
+SCHEDULE_EXPIRES_SECONDS = 30
 
 
 @shared_task(name="clusters.tasks.drive_pool")
@@ -99,6 +100,27 @@ def forget() -> None:
     """Delete what nobody asks for any more."""
     idle.forget_old_looks()
     forget_old()
+
+
+@shared_task(name="clusters.tasks.watch_schedules")
+def watch_schedules() -> None:
+    """Ask for the launch of each that is due, count what has ended, mail what went wrong."""
+    for schedule_id in schedules.due_schedules():
+        hint("clusters.tasks.launch_scheduled", schedule_id, expires=SCHEDULE_EXPIRES_SECONDS)
+    schedules.settle()
+    schedules.tell()
+
+
+@shared_task(name="clusters.tasks.launch_scheduled")
+def launch_scheduled(schedule_id: int) -> None:
+    """Launch one schedule that is due; a task of its own, so that a broken one stops no other."""
+    schedules.launch_scheduled(schedule_id)
+
+
+@shared_task(name="clusters.tasks.realign_schedules")
+def realign_schedules() -> None:
+    """After a clock that was ahead."""
+    schedules.realign()
 
 
 @shared_task(name="clusters.tasks.drive_sides")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from clusters.pages import (
+    boards,
     job,
     jobs,
     launch,
@@ -16,6 +17,9 @@ from clusters.pages import (
     output,
     volume_files,
     volumes,
+    schedule_deeds,
+    schedule_form,
+    schedules,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -30,9 +34,43 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:job_id>/log", output.job_log, name="job_log"),
     path("jobs/<str:job_id>/log/download", output.job_log_download, name="job_log_download"),
     path("jobs/<str:job_id>/telemetry.json", output.job_telemetry, name="job_telemetry"),
+    path("jobs/<str:job_id>/scalars.json", output.job_scalars, name="job_scalars"),
+    path("jobs/<str:job_id>/tensorboard/", boards.job_board, name="job_board"),
+    path("tensorboards/<str:side_id>/", boards.board, name="board"),
+    path("tensorboards/<str:side_id>/close/", boards.board_close, name="board_close"),
     path("notebooks/", notebooks.notebooks, name="notebooks"),
     path("notebooks/new/", notebook_launch.notebook_new, name="notebook_new"),
     path("notebooks/quote/", notebook_launch.notebook_quote, name="notebook_quote"),
+    path("notebooks/schedules/", schedules.schedules, name="schedules"),
+    path("notebooks/schedules/new/", schedule_form.schedule_new, name="schedule_new"),
+    path("notebooks/schedules/quote/", schedule_form.schedule_quote, name="schedule_quote"),
+    path("notebooks/schedules/times/", schedule_form.schedule_times, name="schedule_times"),
+    path("notebooks/schedules/<str:schedule_id>/", schedules.schedule, name="schedule"),
+    path(
+        "notebooks/schedules/<str:schedule_id>/edit/",
+        schedule_form.schedule_edit,
+        name="schedule_edit",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/run/",
+        schedule_deeds.schedule_run,
+        name="schedule_run",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/pause/",
+        schedule_deeds.schedule_pause,
+        name="schedule_pause",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/resume/",
+        schedule_deeds.schedule_resume,
+        name="schedule_resume",
+    ),
+    path(
+        "notebooks/schedules/<str:schedule_id>/remove/",
+        schedule_deeds.schedule_remove,
+        name="schedule_remove",
+    ),
     path("notebooks/<str:notebook_id>/", notebook.notebook, name="notebook"),
     path("notebooks/<str:notebook_id>/status/", notebook.notebook_status, name="notebook_status"),
     path(
@@ -67,6 +105,16 @@ urlpatterns: list[URLPattern] = [
         "notebooks/<str:notebook_id>/telemetry.json",
         notebook.notebook_telemetry,
         name="notebook_telemetry",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/scalars.json",
+        notebook.notebook_scalars,
+        name="notebook_scalars",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/tensorboard/",
+        boards.notebook_board,
+        name="notebook_board",
     ),
     path("notebooks/<str:notebook_id>/idle.json", notebook.notebook_idle, name="notebook_idle"),
     path("open/<str:name>/", opening.open_app, name="open_app"),

@@ -38,6 +38,16 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": 60},
     },
     "forget": {"task": "clusters.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
+    "schedules": {
+        "task": "clusters.tasks.watch_schedules",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "schedule-clocks": {
+        "task": "clusters.tasks.realign_schedules",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "use": {
         "task": "clusters.tasks.report_use",
         "schedule": 300.0,

@@ -308,6 +308,8 @@ BOARD_ENVIRONMENT = env_str("BOARD_ENVIRONMENT", "python-data")
 IDLE_MINUTES = env_int("IDLE_MINUTES", 60)
 # The countdown before that is shown in the notebook and mailed.
 IDLE_NOTICE_MINUTES = env_int("IDLE_NOTICE_MINUTES", 10)
+# A schedule is paused when so many of its runs have failed in a row.
+SCHEDULE_FAILURES = env_int("SCHEDULE_FAILURES", 5)
 # Less than this, mean since the last look, counts as nothing done.
 IDLE_GPU_PERCENT = env_int("IDLE_GPU_PERCENT", 5)
 IDLE_CPU_PERCENT = env_int("IDLE_CPU_PERCENT", 10)

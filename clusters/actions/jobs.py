@@ -42,7 +42,7 @@ def launch_attempt(actor: Actor, request: JobRequest) -> tuple[Workload, Attempt
         gpus=request.gpus,
         nodes=request.nodes,
         max_retries=request.retries,
-        environment=request.environment or pool.environments[0],
+        environment=request.environment or pool.offered_environments[0],
         command=request.command,
         env=dict(request.env),
         time_limit_seconds=request.time_limit_seconds,

@@ -87,8 +87,8 @@ def serves(pool: Pool) -> bool:
 
 
 def environments_of(pool: Pool) -> list[str]:
-    """Those of the pool's environments that a notebook can run in."""
-    return [name for name in pool.environments if name != BARE]
+    """Those environments the pool has now that a notebook can run in."""
+    return [name for name in pool.offered_environments if name != BARE]
 
 
 def _check_pool(pool: Pool | None) -> str:

@@ -46,6 +46,7 @@ def refresh_inventory(pool: Pool, nodes: Sequence[NodeDescription], health: Heal
         may_start=health.may_start,
         isolation=health.isolation[:80],
         health_detail=health.detail[:300],
+        present_environments=None if health.environments is None else list(health.environments),
         observed_at=now,
     )
 

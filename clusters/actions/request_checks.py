@@ -128,10 +128,15 @@ def check_retries(retries: int) -> str:
 
 
 def check_environment(pool: Pool | None, environment: str) -> str:
-    """One of the pool; "" is its first."""
-    if pool is None or not environment or environment in pool.environments:
+    """One of those the pool has now; "" is the first of them."""
+    if pool is None or environment in pool.offered_environments:
         return ""
-    return f"There is no such environment. Choose one of: {', '.join(pool.environments)}."
+    if not pool.offered_environments or environment in pool.environments:
+        what = f"{environment} is not" if environment else "No environment is"
+        return f"{what} built yet for {pool.name}. Choose another, or ask support to build it."
+    if not environment:
+        return ""
+    return f"There is no such environment. Choose one of: {', '.join(pool.offered_environments)}."
 
 
 def check_time_limit(pool: Pool | None, seconds: int) -> str:

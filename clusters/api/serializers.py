@@ -48,7 +48,9 @@ class PoolSerializer(serializers.Serializer[Pool]):
     name = serializers.CharField()
     gpu_model = serializers.CharField()
     is_virtual = serializers.BooleanField()
-    environments = serializers.ListField(child=serializers.CharField())
+    environments = serializers.ListField(
+        source="offered_environments", child=serializers.CharField()
+    )
     gpus = serializers.IntegerField(source="gpu_count")
     gpus_free = serializers.IntegerField(source="free_count")
     max_gpus_per_workload = serializers.IntegerField()

@@ -27,6 +27,16 @@ from clusters.api.volume_files import (
     VolumeFileView,
 )
 from clusters.api.volumes import VolumesView, VolumeView
+from clusters.api.scalars import JobScalarsView, NotebookScalarsView
+from clusters.api.schedules import (
+    NotebookRunsView,
+    ScheduleNowView,
+    SchedulePauseView,
+    ScheduleResumeView,
+    ScheduleRunsView,
+    SchedulesView,
+    ScheduleView,
+)
 
 urlpatterns = [
     path("pools", PoolsView.as_view(), name="api_pools"),
@@ -36,12 +46,25 @@ urlpatterns = [
     path("jobs/<str:job_id>/logs", JobLogsView.as_view(), name="api_job_logs"),
     path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
     path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
+    path("jobs/<str:job_id>/scalars", JobScalarsView.as_view(), name="api_job_scalars"),
+    path("notebook-runs", NotebookRunsView.as_view(), name="api_notebook_runs"),
+    path("schedules", SchedulesView.as_view(), name="api_schedules"),
+    path("schedules/<str:schedule_id>", ScheduleView.as_view(), name="api_schedule"),
+    path("schedules/<str:schedule_id>/runs", ScheduleRunsView.as_view(), name="api_schedule_runs"),
+    path("schedules/<str:schedule_id>/pause", SchedulePauseView.as_view(), name="api_pause"),
+    path("schedules/<str:schedule_id>/resume", ScheduleResumeView.as_view(), name="api_resume"),
+    path("schedules/<str:schedule_id>/run", ScheduleNowView.as_view(), name="api_schedule_now"),
     path("notebooks", NotebooksView.as_view(), name="api_notebooks"),
     path("notebooks/<str:notebook_id>", NotebookView.as_view(), name="api_notebook"),
     path("notebooks/<str:notebook_id>/start", NotebookStartView.as_view(), name="api_start"),
     path("notebooks/<str:notebook_id>/stop", NotebookStopView.as_view(), name="api_stop"),
     path("notebooks/<str:notebook_id>/keep", NotebookKeepView.as_view(), name="api_keep"),
     path("notebooks/<str:notebook_id>/events", NotebookEventsView.as_view(), name="api_events"),
+    path(
+        "notebooks/<str:notebook_id>/scalars",
+        NotebookScalarsView.as_view(),
+        name="api_notebook_scalars",
+    ),
     path("notebooks/<str:notebook_id>/access", NotebookAccessView.as_view(), name="api_access"),
     path("notebooks/<str:notebook_id>/shares", NotebookSharesView.as_view(), name="api_shares"),
     path(

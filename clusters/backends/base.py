@@ -246,11 +246,15 @@ class NodeDescription:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether new work may be started, and why not, in words for the operator."""
+    """Whether new work may be started, and why not, in words for the operator.
+
+    `environments` are the slugs of what work can run in now; None where the engine cannot tell.
+    """
 
     may_start: bool
     isolation: str
     detail: str
+    environments: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from clusters.models.notebook import (
     NotebookShare,
 )
 from clusters.models.pool import Engine, Gpu, GpuAllotment, Node, Pool
+from clusters.models.schedule import Schedule, ScheduleRun
 from clusters.models.volume import Volume
 from clusters.models.workload import Attempt, GpuSample, Workload, WorkloadEvent
 
@@ -28,6 +29,8 @@ __all__ = [
     "NotebookGuest",
     "NotebookShare",
     "Pool",
+    "Schedule",
+    "ScheduleRun",
     "Side",
     "Volume",
     "Workload",

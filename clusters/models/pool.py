@@ -40,6 +40,8 @@ class Pool(models.Model):
     log_bytes = models.BigIntegerField(default=64 * 1024**2)
     grace_seconds = models.PositiveIntegerField(default=10)
     environments = ArrayField(models.SlugField(max_length=40), default=list)
+    # Of all environments those the engine has; None where it does not tell.
+    present_environments = ArrayField(models.CharField(max_length=80), null=True)
     # What health() said last: shown to people, checked before placing.
     may_start = models.BooleanField(default=True)
     isolation = models.CharField(max_length=80, blank=True, default="")
@@ -52,6 +54,14 @@ class Pool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def offered_environments(self) -> list[str]:
+        """Those of its environments that are there: what a launch may choose from."""
+        present = self.present_environments
+        if present is None:
+            return self.environments
+        return [name for name in self.environments if name in present]
 
 
 class Engine(Leasable):

@@ -61,7 +61,7 @@ def job_quote(request: PortalRequest) -> HttpResponse:
 
 def example_cost_micros(actor: Actor, example: Example) -> int | None:
     """About what the example costs in the first pool that has its environment."""
-    pool = next((p for p in pools_of(actor) if example.environment in p.environments), None)
+    pool = next((p for p in pools_of(actor) if example.environment in p.offered_environments), None)
     if pool is None:
         return None
     try:
@@ -110,7 +110,7 @@ def _defaults(pools: list[Pool]) -> dict[str, Any]:
     return {
         "pool": first.slug if first else "",
         "gpus": 1,
-        "environment": first.environments[0] if first and first.environments else "",
+        "environment": next(iter(first.offered_environments), "") if first else "",
         **split(DEFAULT_LIMIT_SECONDS),
     }
 
@@ -148,7 +148,7 @@ def _of_notebook(notebook: Workload) -> dict[str, Any]:
 
 
 def _of_example(example: Example, slug: str, pools: list[Pool]) -> dict[str, Any]:
-    able = [pool.slug for pool in pools if example.environment in pool.environments]
+    able = [pool.slug for pool in pools if example.environment in pool.offered_environments]
     return {
         "name": example.name,
         "pool": slug if slug in able or not able else able[0],

@@ -25,7 +25,12 @@ from clusters.pages.notebook_facts import (
     stops_fact,
     why_words,
 )
-from clusters.pages.output import asked_attempt, log_response, telemetry_response
+from clusters.pages.output import (
+    asked_attempt,
+    log_response,
+    scalars_response,
+    telemetry_response,
+)
 from clusters.pages.run_now import chart_words, now_of
 from clusters.queries.logs import shown_attempt
 from clusters.queries.notebooks import idle_stops_of, lab_of, look, looks_at
@@ -79,6 +84,14 @@ def notebook_telemetry(request: PortalRequest, notebook_id: str) -> JsonResponse
     """The stored samples of one attempt, thinned out; times in milliseconds UTC."""
     found = notebook_for(request.actor, notebook_id[:60])
     return telemetry_response(found, asked_attempt(request))
+
+
+@require_safe
+@signed_in
+def notebook_scalars(request: PortalRequest, notebook_id: str) -> JsonResponse:
+    """What one attempt has written for TensorBoard, thinned out; times in epoch seconds."""
+    found = notebook_for(request.actor, notebook_id[:60])
+    return scalars_response(found, asked_attempt(request))
 
 
 @require_safe

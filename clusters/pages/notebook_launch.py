@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,8 +23,9 @@ from clusters.actions.notebook_checks import (
     serves,
 )
 from clusters.actions.notebooks import launch_notebook
+from clusters.actions.request_checks import MAX_NAME
 from clusters.models import Pool, Workload
-from clusters.notebook_forms import NotebookForm, StopsForm
+from clusters.notebook_forms import MAX_DIGITS, NotebookForm, StopsForm
 from clusters.pages.offers import offer_of, pool_choices, split
 from clusters.pages.submission import submit
 from clusters.words import environment_words, idle_rule
@@ -98,7 +100,7 @@ def _initial(request: PortalRequest, pools: list[Pool]) -> dict[str, Any]:
     clone = request.GET.get("clone", "").replace("\0", "")[:60]
     if clone:
         found = notebook_for(request.actor, clone)
-        return _of_notebook(found) | {"name": found.name}
+        return _of_notebook(found) | {"name": _next_name(request.actor, found.name)}
     mine = notebooks_of(request.actor).filter(created_by=request.user)
     last = mine.first()
     values = _of_notebook(last) if last else _defaults(pools)
@@ -106,6 +108,17 @@ def _initial(request: PortalRequest, pools: list[Pool]) -> dict[str, Any]:
         values = _defaults(pools)
     # A time to stop at was meant for that one alone.
     return values | {"name": f"notebook-{mine.count() + 1}", "stop_at": None}
+
+
+def _next_name(actor: Actor, name: str) -> str:
+    """The first of name-2, name-3 and so on that no notebook of the team has."""
+    base, _, number = name.rpartition("-")
+    if not (base and number.isascii() and number.isdigit() and len(number) < MAX_DIGITS):
+        base, number = name, "1"
+    taken = set(notebooks_of(actor).filter(name__startswith=base).values_list("name", flat=True))
+    following = (f"-{one}" for one in count(int(number) + 1))
+    names = (base[: MAX_NAME - len(ending)] + ending for ending in following)
+    return next(one for one in names if one not in taken)
 
 
 def _defaults(pools: list[Pool]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from clusters.downloads import AsyncPieces, attachment, file_response
 from clusters.models import Workload
 from clusters.queries.attempts import number_in
 from clusters.queries.logs import pieces_of_log, read_log, shown_attempt
+from clusters.queries.scalars import as_json, scalars_of_run
 from clusters.queries.telemetry import Series, telemetry_of
 from portal.lib.errors import InvalidInput
 
@@ -71,6 +72,20 @@ def job_file(request: PortalRequest, job_id: str, path: str) -> HttpResponseBase
 def job_telemetry(request: PortalRequest, job_id: str) -> JsonResponse:
     """The stored samples of one attempt, thinned out; times in milliseconds UTC."""
     return telemetry_response(job_for(request.actor, job_id[:60]), asked_attempt(request))
+
+
+@require_safe
+@signed_in
+def job_scalars(request: PortalRequest, job_id: str) -> JsonResponse:
+    """What one attempt has written for TensorBoard, thinned out; times in epoch seconds."""
+    return scalars_response(job_for(request.actor, job_id[:60]), asked_attempt(request))
+
+
+def scalars_response(found: Workload, number: int | None) -> JsonResponse:
+    """The scalars of one attempt of a run. Raises NotFound, Unavailable."""
+    response = JsonResponse(as_json(scalars_of_run(found, number)))
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def telemetry_response(found: Workload, number: int | None) -> JsonResponse:

@@ -30,6 +30,8 @@ class Links:
     stop: str
     log: str
     telemetry: str
+    scalars: str
+    board: str
     socket: str
 
 
@@ -46,6 +48,8 @@ def links_of(run: Workload) -> Links:
         stop=to("_cancel" if run.kind == WorkloadKind.JOB else "_stop"),
         log=to("_log_download"),
         telemetry=to("_telemetry"),
+        scalars=to("_scalars"),
+        board=to("_board"),
         socket=f"/ws/{kind}s/{run.public_id}/",
     )
 

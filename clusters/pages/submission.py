@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
@@ -16,10 +16,13 @@ from accounts.actions.idempotency import Answer, answer_once
 from accounts.actor import Actor
 from clusters.actions.launch_checks import JobRequest
 from clusters.actions.notebook_checks import NotebookRequest
+from clusters.actions.notebook_runs import NotebookRun
+from clusters.actions.schedules import ScheduleRequest
 from clusters.forms import RunForm
-from portal.lib.errors import InsufficientFunds, InvalidInput
+from portal.lib.errors import InsufficientFunds, InvalidInput, TooMany
 
-Asked = TypeVar("Asked", JobRequest, NotebookRequest)
+AnyRequest: TypeAlias = JobRequest | NotebookRequest | NotebookRun | ScheduleRequest
+Asked = TypeVar("Asked", JobRequest, NotebookRequest, NotebookRun, ScheduleRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,15 @@ def submit(
     except InvalidInput as error:
         form.refuse(error)
         return Outcome(status=400)
+    except TooMany as error:
+        form.add_error(None, error.message)
+        return Outcome(status=error.http_status)
     except InsufficientFunds as error:
         return Outcome(status=402, refusal=error.message)
     return Outcome(str(answer.body["id"]), is_known=answer.is_replayed)
 
 
-def _once(
-    actor: Actor, request: JobRequest | NotebookRequest, key: str, launch: Callable[[], str]
-) -> Answer:
+def _once(actor: Actor, request: AnyRequest, key: str, launch: Callable[[], str]) -> Answer:
     """The same form sent again finds the same run.
 
     A form that was changed meanwhile (the way back, then Launch) is another one.

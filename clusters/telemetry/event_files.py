@@ -19,6 +19,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 MOST_RECORD_BYTES = 1 << 20
+# A longer tag is none: it would be kept as often as it is charted.
+MOST_TAG_CHARS = 300
+_MOST_SCALAR_TAGS = 10_000
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
 _FLOAT, _DOUBLE = 1, 2
@@ -82,6 +85,8 @@ class EventReader:
         except DecodeError:
             return
         for value in event.summary.value:
+            if len(value.tag) > MOST_TAG_CHARS:
+                continue
             number = self._number(value)
             if number is not None and math.isfinite(number):
                 yield Point(value.tag, event.step, event.wall_time, number)
@@ -93,7 +98,8 @@ class EventReader:
         """
         if value.HasField("simple_value"):
             return float(value.simple_value)
-        if value.metadata.plugin_data.plugin_name == "scalars":
+        is_scalar = value.metadata.plugin_data.plugin_name == "scalars"
+        if is_scalar and len(self._scalar_tags) < _MOST_SCALAR_TAGS:
             self._scalar_tags.add(value.tag)
         if not value.HasField("tensor") or value.tag not in self._scalar_tags:
             return None

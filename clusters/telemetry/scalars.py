@@ -15,11 +15,14 @@ from clusters.telemetry.event_files import EventReader, Point
 logger = logging.getLogger(__name__)
 EVENT_FILE = re.compile(r"events\.out\.tfevents\.[^/]*$")
 MOST_FILES = 40
-MOST_TAGS = 200
+MOST_SERIES = 200
 MOST_POINTS = 800
+# Of all series of a run together: many of them are drawn coarser.
+MOST_IN_ALL = 60_000
+MOST_HIDDEN = 1000
 # Read of one run in one go; what is left comes with the next question.
-MOST_BYTES = 16 << 20
-KEPT_RUNS = 32
+MOST_BYTES = 2 << 20
+KEPT_RUNS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,23 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Scalars:
-    """Tag -> its series. `is_whole` False: there is more to read, ask again."""
+    """Tag -> its series. `is_whole` False: there is more to read, ask again.
+
+    `hidden_series` counts those there was no room for, up to `MOST_HIDDEN`.
+    """
 
     tags: Mapping[str, tuple[Series, ...]]
     is_whole: bool
-    hidden_tags: int
+    hidden_series: int
+
+
+@dataclass(slots=True)
+class _Line:
+    """Every `stride`th of `count` points of one tag in one folder."""
+
+    points: list[Point] = field(default_factory=list)
+    stride: int = 1
+    count: int = 0
 
 
 @dataclass(slots=True)
@@ -46,9 +61,8 @@ class _Known:
     """What has been read of one attempt's files."""
 
     readers: dict[str, EventReader] = field(default_factory=dict)
-    points: dict[tuple[str, str], list[Point]] = field(default_factory=dict)
-    strides: dict[tuple[str, str], int] = field(default_factory=dict)
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    lines: dict[tuple[str, str], _Line] = field(default_factory=dict)
+    hidden: set[tuple[str, str]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -104,27 +118,25 @@ def _read(engine: Backend, name: str, files: Iterable[OutputFile], known: _Known
 def _keep(known: _Known, path: str, point: Point) -> None:
     """Every nth point, n growing with their number: the chart keeps its shape, memory its bound."""
     key = (point.tag, path.rpartition("/")[0] or ".")
-    if key not in known.strides:
-        has_room = len({tag for tag, _ in known.points} | {point.tag}) <= MOST_TAGS
-        known.strides[key], known.counts[key] = int(has_room), 0
-        if has_room:
-            known.points[key] = []
-    if key not in known.points:
-        return
-    points, stride = known.points[key], known.strides[key]
-    if known.counts[key] % stride == 0:
-        points.append(point)
-    known.counts[key] += 1
-    if len(points) >= 2 * MOST_POINTS:
-        known.points[key] = points[::2]
-        known.strides[key] = stride * 2
+    line = known.lines.get(key)
+    if line is None:
+        if len(known.lines) >= MOST_SERIES:
+            if len(known.hidden) < MOST_HIDDEN:
+                known.hidden.add(key)
+            return
+        line = known.lines[key] = _Line()
+    if line.count % line.stride == 0:
+        line.points.append(point)
+    line.count += 1
+    while len(line.points) >= 2 * min(MOST_POINTS, MOST_IN_ALL // len(known.lines)):
+        line.points, line.stride = line.points[::2], line.stride * 2
 
 
 def _shown(known: _Known, *, is_whole: bool) -> Scalars:
     tags: dict[str, list[Series]] = {}
-    for (tag, run), points in sorted(known.points.items()):
+    for (tag, run), line in sorted(known.lines.items()):
         # A writer that was started again begins anew at an earlier step.
-        ordered = sorted(points, key=lambda point: (point.step, point.wall_time))
+        ordered = sorted(line.points, key=lambda point: (point.step, point.wall_time))
         series = Series(
             run,
             tuple(point.step for point in ordered),
@@ -132,5 +144,4 @@ def _shown(known: _Known, *, is_whole: bool) -> Scalars:
             tuple(point.value for point in ordered),
         )
         tags.setdefault(tag, []).append(series)
-    hidden = {tag for tag, _ in known.strides} - set(tags)
-    return Scalars({tag: tuple(rows) for tag, rows in tags.items()}, is_whole, len(hidden))
+    return Scalars({tag: tuple(rows) for tag, rows in tags.items()}, is_whole, len(known.hidden))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from portal.lib.env import env_path
 from portal.stack.errors import StackError
 
 # Raised whenever files below VAR_DIR change so that older code cannot read them.
@@ -44,7 +45,7 @@ class Layout:
 
     @property
     def environments(self) -> Path:
-        return self.root / "environments"
+        return env_path("ENVIRONMENTS_DIR", self.root / "environments")
 
     @property
     def version_file(self) -> Path:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 
+from clusters import recipes
 from portal.lib.env import env_str
 from portal.stack.children import Child
 from portal.stack.config import Config, Parts
@@ -46,7 +47,8 @@ def steps(parts: Parts, *, migrate: bool, environments: bool) -> list[Child]:
     command = _python("portal.stack.setup", *options)
     children = [Child(SETUP, command, after=after, once=True)]
     if environments:
-        command = _run(sys.executable, "manage.py", "build_environments", "--skip-checks")
+        build = ("build_environments", "--skip-checks", *recipes.FIRST)
+        command = _run(sys.executable, "manage.py", *build)
         children.append(Child(ENVIRONMENTS, command, once=True))
     return children
 

@@ -6,6 +6,7 @@ import hashlib
 import sysconfig
 from pathlib import Path
 
+from clusters import recipes
 from portal.stack.config import BASE_DIR
 from portal.stack.layout import Layout, write_private
 
@@ -38,16 +39,9 @@ def remember_migrated(layout: Layout, digest: str) -> None:
 
 
 def are_built(layout: Layout) -> bool:
-    """Whether `build_environments` would find every environment as its lock file wants it."""
-    locks = (BASE_DIR / "clusters" / "environments").glob("*.txt")
-    return all(_is_built(layout.environments / lock.stem, lock) for lock in locks)
-
-
-def _is_built(folder: Path, lock: Path) -> bool:
-    # The stamp is the command's; asking the command would cost a second of imports.
-    stamp = folder / "fastgpu-lock.sha256"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    return stamp.is_file() and stamp.read_text(encoding="ascii") == digest
+    """Whether `build_environments` would find what it builds at a start as it should be."""
+    # Asking the command would cost a second of imports.
+    return recipes.are_current(layout.environments, recipes.FIRST)
 
 
 def _stamp(layout: Layout) -> Path:

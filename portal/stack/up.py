@@ -12,7 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
+from clusters import recipes
 from portal.stack import services
 from portal.stack.children import Child, end_leftovers
 from portal.stack.config import BASE_DIR, Config, Parts, assemble
@@ -128,6 +130,13 @@ class _Stack:
         unready: list[str] = []
         await self._reminded(self._until_readyz(config, unready), lambda: unready)
         self._output.plain(f"FastGPU is ready at http://localhost:{config.port}")
+        missing = recipes.missing(config.layout.environments)
+        if missing:
+            python = Path(sys.executable)
+            shown = python.relative_to(BASE_DIR) if python.is_relative_to(BASE_DIR) else python
+            self._output.plain(
+                f"More to run work in: {shown} manage.py build_environments {' '.join(missing)}"
+            )
 
     def _is_afterthought(self, child: Child) -> bool:
         # Where the demo is there already, seeding only looks after changes of the code.

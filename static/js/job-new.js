@@ -1,9 +1,8 @@
 // The form of a job.
-import { extras, prepare, seconds, value, whole } from "./launch.js";
+import { environmentsOf, extras, prepare, seconds, value, whole } from "./launch.js";
 
 const form = document.getElementById("launch");
-const environment = form.elements.environment;
-const allEnvironments = [...environment.options].map((option) => option.value);
+const offerEnvironments = environmentsOf(form.elements.environment);
 const nodesField = document.getElementById("nodes-field");
 
 function variables() {
@@ -31,15 +30,6 @@ function request() {
   return Object.keys(env).length ? { ...body, env } : body;
 }
 
-// Each pool has environments of its own.
-function offerEnvironments(offered) {
-  const chosen = environment.value;
-  environment.replaceChildren(
-    ...allEnvironments.filter((name) => offered.includes(name)).map((name) => new Option(name, name)),
-  );
-  environment.value = offered.includes(chosen) ? chosen : (offered[0] ?? "");
-}
-
 // Nodes are asked for only where a pool gives more than one. A field that is disabled is not sent.
 function offerNodes(most) {
   if (!nodesField) return;
@@ -52,7 +42,7 @@ prepare({
   path: "/api/v1/jobs",
   request,
   offer(pool) {
-    if (pool.environments !== undefined) offerEnvironments(pool.environments.split(" ").filter(Boolean));
+    offerEnvironments(pool);
     offerNodes(Number(pool.nodes ?? 1));
   },
 });

@@ -30,6 +30,19 @@ function offerVolumes() {
   if (select.selectedOptions[0]?.disabled) select.value = "";
 }
 
+/** Each pool has environments of its own: offers in `select` those of the chosen one. */
+export function environmentsOf(select) {
+  const all = [...select.options].map((option) => option.value);
+  return (chosenPool) => {
+    if (chosenPool.environments === undefined) return;
+    const offered = chosenPool.environments.split(" ");
+    const names = all.filter((name) => offered.includes(name));
+    const chosen = select.value;
+    select.replaceChildren(...names.map((name) => new Option(name, name)));
+    select.value = names.includes(chosen) ? chosen : (names[0] ?? "");
+  };
+}
+
 /** `path` of the API, `request()` its body, `offer(pool)` shows what the chosen pool has. */
 export function prepare({ path, request, offer }) {
   // A line of JSON text never is the bare word JSON, so nothing typed can end the document early.

@@ -1,5 +1,6 @@
 // A run's page: everything live comes through one socket. Jobs and notebooks add what is their own.
 import { GpuCharts } from "./chart-gpu.js";
+import { ScalarCharts } from "./chart-scalars.js";
 import { bytes, duration, money } from "./format.js";
 import { RunSocket } from "./run-socket.js";
 import { LogPanel } from "./run-log.js";
@@ -7,6 +8,7 @@ import { LogPanel } from "./run-log.js";
 const HOUR_US = 3_600_000_000n;
 const QUEUE_MS = 3000;
 const STATE_MS = 10_000;
+const METRICS_MS = 10_000;
 const WORDS = {
   live: "Live",
   lost: "Reconnecting",
@@ -43,6 +45,7 @@ export function follow(own = {}) {
   const run = find("run");
   const log = new LogPanel();
   const charts = new GpuCharts();
+  const metrics = new ScalarCharts();
   let attempt = 0; // whose log and charts are shown
   let ahead = 0; // the server's clock less ours, in milliseconds
 
@@ -99,6 +102,7 @@ export function follow(own = {}) {
       if (!isSame) log.reset(data.offset);
       if (attempt && attempt !== data.attempt) {
         charts.reset();
+        metrics.reset();
         own.parts?.();
       }
       attempt = data.attempt;
@@ -124,6 +128,7 @@ export function follow(own = {}) {
     end(data) {
       showEnd(data.offset);
       loadStored();
+      metrics.load();
     },
   });
 
@@ -143,6 +148,10 @@ export function follow(own = {}) {
   setInterval(() => {
     if (!document.hidden && (!socket.isOver || own.mayRestart)) refresh("run-now");
   }, STATE_MS);
+  setInterval(() => {
+    if (!document.hidden && !isFinal()) metrics.load();
+  }, METRICS_MS);
+  metrics.load();
   tick();
   return socket;
 }

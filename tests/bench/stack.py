@@ -30,8 +30,6 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self._running: portal.Stack | None = None
         self._database: psycopg.Connection[tuple[Any, ...]] | None = None
-        # Measured work runs in the bare system, so nothing is downloaded while we measure.
-        (self.var / "environments" / "python-data").mkdir(parents=True)
 
     def __enter__(self) -> Stack:
         return self

@@ -2,7 +2,7 @@
 
 Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
 README) and `build/screenshots` (all). Parts can be asked for by name: `files`, `money`, `all`,
-`notebooks`.
+`notebooks`, `schedules`, `metrics`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.browser.shooting import OUT, shoot, sign_in
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import ROOT, Stack, running
 
+PARTS = {"files", "money", "all", "notebooks", "schedules", "metrics"}
 README = {"home": "home", "job-running": "job", "billing": "billing"}
 
 
@@ -32,7 +33,7 @@ def main() -> int:
     try:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            parts = set(sys.argv[1:]) or {"files", "money", "all", "notebooks"}
+            parts = set(sys.argv[1:]) or PARTS
             if "files" in parts:
                 take_files(browser, stack)
             if "money" in parts:
@@ -42,6 +43,11 @@ def main() -> int:
                     take_all(browser, stack, developer)
             if "notebooks" in parts:
                 take_notebooks(browser, stack)
+            if "schedules" in parts:
+                take_schedules(browser, stack)
+            if "metrics" in parts:
+                with Developer(stack) as developer:
+                    take_metrics(browser, stack, developer)
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -203,6 +209,96 @@ def take_notebooks(browser: Browser, stack: Stack) -> None:
     page.locator("#start-button").wait_for(timeout=60_000)
     shoot(browser, stack, {"notebook-stopped": path}, signed_in=True)
     page.close()
+
+
+def take_schedules(browser: Browser, stack: Stack) -> None:
+    """None yet, the form, and one whose notebook ran once and was not found."""
+    new, home = "/notebooks/schedules/new/", "/notebooks/schedules/"
+    shoot(browser, stack, {"schedules-empty": home, "schedule-new": new}, signed_in=True)
+    page = browser.new_page()
+    sign_in(page, stack)
+    page.goto(stack.url + new)
+    page.get_by_role("button", name="Schedule it").click()
+    page.locator("[aria-invalid=true]").first.wait_for()
+    page.screenshot(path=OUT / "schedule-refused-light-1440.png", full_page=True)
+    page.goto(f"{stack.url}{new}?volume={make_volume(stack)}&path=reports/daily.ipynb")
+    page.get_by_role("button", name="Monday to Friday at 08:00").click()
+    page.get_by_label("Parameters").fill("days=7\nwho=all of us")
+    page.get_by_role("button", name="Schedule it").click()
+    page.wait_for_url("**/notebooks/schedules/sched_*/")
+    path = page.url.removeprefix(stack.url)
+    shoot(browser, stack, {"schedule-first": path}, signed_in=True)
+    page.get_by_role("button", name="Run now").click()
+    page.wait_for_url("**/jobs/job_*/")
+    page.goto(stack.url + path)
+    page.locator("tbody .status-failed").wait_for(timeout=120_000)
+    pages = {"schedules": home, "schedule": path, "schedule-edit": f"{path}edit/"}
+    shoot(browser, stack, pages, signed_in=True)
+    page.locator("#schedule-more summary").click()
+    page.screenshot(path=OUT / "schedule-more-light-1440.png")
+    page.get_by_role("button", name="Remove").click()
+    page.screenshot(path=OUT / "schedule-remove-light-1440.png")
+    page.close()
+
+
+WRITES_SCALARS = """python - <<'PY'
+import math, time
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+for folder in ("runs/adam", "runs/sgd-with-a-long-name-of-its-own"):
+    writer = EventFileWriter(folder)
+    for step in range(400):
+        for tag, value in (
+            ("loss/train", math.exp(-step / 90) + 0.05 * math.sin(step * 1.7)),
+            ("loss/validation", math.exp(-step / 110) + 0.1),
+            ("accuracy", 1 - math.exp(-step / 120)),
+        ):
+            values = [Summary.Value(tag=tag, simple_value=value * (1 + len(folder) / 90))]
+            writer.add_event(Event(step=step, wall_time=time.time(), summary=Summary(value=values)))
+    writer.close()
+PY
+sleep 120"""
+
+
+def take_metrics(browser: Browser, stack: Stack, developer: Developer) -> None:
+    """None yet, what a run wrote, and TensorBoard over it."""
+    none = developer.launch("sleep 120", name="writes none")
+    more = {"environment": DIGITS.environment, "time_limit_seconds": 600}
+    job = developer.launch(WRITES_SCALARS, name="two-optimisers", **more)
+    page = browser.new_page()
+    sign_in(page, stack)
+    page.goto(f"{stack.url}/jobs/{job}/#metrics")
+    page.locator("#metrics-charts .js-plotly-plot").first.wait_for(timeout=90_000)
+    pages = {"metrics-none": f"/jobs/{none}/#metrics", "metrics": f"/jobs/{job}/#metrics"}
+    shoot(browser, stack, pages, signed_in=True)
+    page.locator("#metrics-smooth").fill("0.9")
+    page.locator("#metrics-over").select_option("hours")
+    page.locator("#metrics-find").fill("loss")
+    page.locator("#metrics-charts .js-plotly-plot:visible").first.hover()
+    page.locator("#metrics-charts summary:visible").first.click()
+    page.screenshot(path=OUT / "metrics-smooth-light-1440.png", full_page=True)
+    with page.expect_popup() as opened:
+        page.locator("#board-button").click()
+    board = opened.value
+    board.wait_for_load_state()
+    board.screenshot(path=OUT / "board-starting-light-1440.png")
+    board.locator("tb-webapp").wait_for(timeout=60_000)
+    board.wait_for_load_state("networkidle")
+    board.screenshot(path=OUT / "board-light-1440.png")
+    page.close()
+
+
+def make_volume(stack: Stack) -> str:
+    """A volume of the demo's team; returns its id."""
+    lines = (
+        "from accounts.models import Team",
+        "from clusters.models import Volume",
+        f"team = Team.objects.get(members__email={stack.demo['owner_email']!r})",
+        "made = dict(team=team, created_by=team.members.first(), backend='local', size_gib=1)",
+        "print(Volume.objects.create(name='data', **made).public_id)",
+    )
+    return stack.manage("shell", "-c", "\n".join(lines)).split()[-1]
 
 
 def launch_notebook(page: Page, stack: Stack, name: str) -> str:

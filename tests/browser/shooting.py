@@ -30,8 +30,8 @@ def shoot(
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
                 page.goto(path if path.startswith("http") else stack.url + path)
-                if name.startswith("job-"):
-                    page.locator(".js-plotly-plot").first.wait_for(timeout=20_000)
+                if name.startswith("job-") or name == "metrics":
+                    page.locator(".js-plotly-plot:visible").first.wait_for(timeout=20_000)
                 prepare(page)
                 page.screenshot(path=OUT / f"{name}-{theme}-{width}.png", full_page=True)
         context.close()

@@ -63,8 +63,6 @@ def storm(
     say: Callable[[str], None] = print,
 ) -> Outcome:
     """Start a stack below `folder`, let the storm pass, and reckon."""
-    # What is run needs the bare system alone: nothing is built while processes die.
-    (folder / "var" / "environments" / "python-data").mkdir(parents=True)
     with running(folder / "var", SETTINGS | (lab.env if lab else {})) as stack:
         parts = Parts(stack)
         slurm = SlurmParts(lab) if lab else None

@@ -85,6 +85,7 @@ class FakeBackend(Backend, FolderVolumes):
         return LogChunk(data, offset, following, ended and following >= len(whole))
 
     def list_files(self, external_name: str) -> Sequence[OutputFile]:
+        self._answer()
         files = self.files.get(external_name, {})
         return [OutputFile(path, len(data), clock.now()) for path, data in sorted(files.items())]
 

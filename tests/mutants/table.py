@@ -34,6 +34,14 @@ EDITED = (
         f"{ACTIONS}/test_auto_top_up.py::test_sixteen_at_once_charge_once",
     ),
     Mutant(
+        "a schedule is launched without its lock",
+        "clusters/control/schedules.py",
+        'Schedule.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))',
+        "Schedule.objects.all()",
+        "tests/clusters/test_schedule_races.py"
+        "::test_many_workers_at_the_same_instant_launch_it_once",
+    ),
+    Mutant(
         "what is held may be spent",
         "billing/queries/funds.py",
         "return self.spendable_micros - self.held_micros",

@@ -36,6 +36,7 @@ from clusters.actions.launch_checks import JobRequest
 from clusters.actions.notebook_shares import share_notebook
 from clusters.actions.trees import open_tree
 from clusters.actions.volumes import create_volume
+from clusters.actions.sides import board_of_run
 from clusters.choices import Service
 from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
@@ -43,6 +44,7 @@ from clusters.tasks import drive_pool
 from portal.asgi import application
 from tests.conftest import Engine
 from tests.fakes.notebooks import running
+from tests.fakes.schedules import make_schedule, make_volume
 
 TABLE = Path(__file__).resolve().parents[1] / "rights.csv"
 ROLES = ["anonymous", "stranger", "member", "owner", "staff", "api_key", "api_key_stranger"]
@@ -108,10 +110,12 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     job = launch(actor, request)
     drive_pool(engine.pool.pk)
     engine.backend.files[Attempt.objects.get(workload=job).external_name] = {"model.bin": b"x"}
+    schedule = make_schedule(actor, make_volume(actor))
     account = BillingAccount.objects.get(team=team)
     ensure_draft(account)
     key, _ = create_api_key(actor, name="another")
     notebook = running(actor)
+    board = board_of_run(actor, job.public_id)
     share, link = share_notebook(actor, notebook.public_id)
     payment = new_payment(account, purpose=PaymentPurpose.TOP_UP, net_cents=10_00)
     card = PaymentMethod.objects.create(
@@ -132,6 +136,8 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
     ids = {
         "job_id": Workload.objects.get(pk=job.pk).public_id,
         "path": "model.bin",
+        "side_id": board.public_id,
+        "schedule_id": schedule.public_id,
         "notebook_id": notebook.public_id,
         "name": name_of(Service.LAB, notebook.public_id),
         "share_id": share.public_id,

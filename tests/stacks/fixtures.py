@@ -15,7 +15,8 @@ from tests.stacks.portal import Stack, running
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A FastGPU started as a newcomer starts it."""
     folder: Path = tmp_path_factory.mktemp("stack")
-    with running(folder / "var") as stack:
+    own = {"ENVIRONMENTS_DIR": str(folder / "var" / "environments")}
+    with running(folder / "var", own) as stack:
         yield stack
 
 

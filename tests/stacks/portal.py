@@ -19,6 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 _random = random.SystemRandom()
 READY_SECONDS = 150
+# Prepared environments are built once for all stacks, not by each of them.
+ENVIRONMENTS = Path("/var/tmp/fastgpu-tests-environments")
 # What the suite set for itself must not reach a stack of its own.
 _OURS = (
     "DATABASE_URL", "REDIS_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE",
@@ -148,6 +150,7 @@ def start(
     chosen = port or free_port()
     environment = {key: value for key, value in os.environ.items() if key not in _OURS}
     environment |= {"PORT": str(chosen), "VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"}
+    environment |= {"ENVIRONMENTS_DIR": str(ENVIRONMENTS)}
     environment |= settings or {}
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -65,6 +65,7 @@ from clusters.backends.capabilities import (
 from clusters.backends.local import (
     attempts,
     claims,
+    environments,
     gpus,
     images,
     plan,
@@ -302,7 +303,8 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
         health = self._probe.health()
         problems = [images.problem(self._settings), self._probe.capability().standby_problem]
         words = [health.detail, *problems, *self._standbys.troubles()]
-        return replace(health, detail=" ".join(filter(None, words)))
+        found = environments.names(self._settings.environments)
+        return replace(health, environments=found, detail=" ".join(filter(None, words)))
 
     def _running(self, external_name: str) -> Path | None:
         """Its folder, if it runs. Raises BackendUnavailable."""

@@ -58,6 +58,14 @@ def resolve(environments: Path, slug: str) -> Environment:
     return Environment(prefix=inside, binds=((prefix.resolve(), inside), *bases))
 
 
+def names(environments: Path) -> tuple[str, ...]:
+    """The slugs of all that work can run in, the bare system among them."""
+    prefixes = (python.parent.parent.name for python in environments.glob("*/bin/python"))
+    images = (path.stem for path in environments.glob("*.toml"))
+    found = {slug for slug in (*prefixes, *images) if SLUG.fullmatch(slug)}
+    return ("system", *sorted(found - {"system"}))
+
+
 def has_images(environments: Path) -> bool:
     """Whether any environment is an OCI image."""
     return any(environments.glob("*.toml"))

@@ -155,7 +155,8 @@ class SlurmBackend(Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reser
         per_team = "{number}" in self._settings.user_template and os.geteuid() == 0
         isolation = "Slurm, Unix user per team" if per_team else "Slurm, one Unix user for all"
         problem = self._problem(options)
-        return Health(not problem, isolation, problem or "slurmctld answers, the partition is up")
+        words = problem or "slurmctld answers, the partition is up"
+        return Health(not problem, isolation, words, script.names_of(self._settings.environments))
 
     def _problem(self, options: Mapping[str, str]) -> str:
         try:

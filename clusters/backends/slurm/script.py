@@ -61,13 +61,25 @@ def validate(spec: LaunchSpec) -> None:
         raise LaunchRefused("The environment variables are larger than 1 MiB together.")
 
 
+def names_of(environments: Path | None) -> tuple[str, ...] | None:
+    """The slugs that `prefix_of` takes; None where this machine does not see their folder."""
+    if environments is None:
+        return ("system",)
+    try:
+        folders = [path.name for path in environments.iterdir() if path.is_dir()]
+    except OSError:
+        return None
+    return ("system", *sorted(slug for slug in folders if SLUG.fullmatch(slug)))
+
+
 def prefix_of(environments: Path | None, slug: str) -> Path | None:
     """The folder of an environment; None for the bare system. Raises LaunchRefused."""
     if slug in ("", "system"):
         return None
     if environments is None or not SLUG.fullmatch(slug) or not (environments / slug).is_dir():
         raise LaunchRefused(f"There is no environment {slug!r}.", reason=EndReason.IMAGE_MISSING)
-    return environments / slug
+    # The name leads to another folder after the next build; this one stays for what runs in it.
+    return (environments / slug).resolve()
 
 
 def prepare(

@@ -1,25 +1,28 @@
 """`manage.py build_environments`: makes the prepared environments workloads run in.
 
-Each has a lock file in clusters/environments. It is built beside its place and moved there when
-whole, so a half-built one is never used, and is built again when its lock file changes.
+Each has a lock file in clusters/environments, some have two: for machines with NVIDIA GPUs and for
+those without. It is built beside its place and takes it when whole, so a half-built one is never
+used, and is built again when its lock file changes.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-import shutil
-import subprocess
-import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
-LOCKS = Path(__file__).resolve().parents[2] / "environments"
-STAMP = "fastgpu-lock.sha256"
+from clusters import recipes
+from clusters.building import FOR_WHOM, BuildFailed, build
+from clusters.control.inventory import refresh_pool
+from clusters.models import Pool
+from clusters.recipes import Kind, Recipe
+from portal.lib.env import env_str
 
 
 class Command(BaseCommand):
@@ -30,78 +33,56 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Names of environments; none means all."""
         parser.add_argument("names", nargs="*")
+        kinds = parser.add_mutually_exclusive_group()
+        for kind, words in FOR_WHOM.items():
+            kinds.add_argument(
+                f"--{kind}", dest="kind", action="store_const", const=kind,
+                help=f"build{words}, whatever this one has",
+            )  # fmt: skip
+        parser.add_argument(
+            "--from", dest="folder", type=Path, default=recipes.OURS, metavar="FOLDER",
+            help="lock files of your own",
+        )  # fmt: skip
+        parser.add_argument("--list", action="store_true", help="say what there is, build nothing")
 
-    def handle(self, *_args: Any, names: list[str], **_options: Any) -> None:
-        """Build each named environment. Raises CommandError when pip does."""
-        locks = {lock.stem: lock for lock in sorted(LOCKS.glob("*.txt"))}
-        unknown = set(names) - set(locks)
+    def handle(self, *_args: Any, names: list[str], **options: Any) -> None:
+        """Build each named environment. Raises CommandError where one cannot be built."""
+        known = recipes.recipes(options["folder"])
+        unknown = set(names) - set(known)
         if unknown:
-            raise CommandError(f"Unknown: {', '.join(unknown)}. There are: {', '.join(locks)}.")
-        os.umask(0o022)  # sandboxes read it under another uid
-        for name in names or locks:
-            self._build(name, locks[name])
-
-    def _build(self, name: str, lock: Path) -> None:
-        target: Path = settings.ENVIRONMENTS_DIR / name
-        digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-        stamp = target / STAMP
-        if stamp.is_file() and stamp.read_text() == digest:
+            raise CommandError(f"Unknown: {', '.join(unknown)}. There are: {', '.join(known)}.")
+        chosen = [_choose(known[name], options["kind"]) for name in names or known]
+        if options["list"]:
+            for recipe in chosen:
+                self.stdout.write(f"{recipe.name}: {_state(recipe)}")
             return
-        self.stdout.write(f"building environment {name}")
-        fresh = target.with_name(f".{name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.parent.mkdir(parents=True, exist_ok=True)
-        python = self._interpreter()
-        self._run([python, "-m", "venv", "--without-pip", str(fresh)])
-        self._run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--python",
-                str(fresh / "bin/python"),
-                "install",
-                "--require-hashes",
-                "--only-binary",
-                ":all:",
-                "-r",
-                str(lock),
-            ]
-        )
-        _readdress(fresh)
-        (fresh / STAMP).write_text(digest)
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
+        os.umask(0o022)  # sandboxes read it under another uid
+        built = [recipe for recipe in chosen if self._build(recipe)]
+        if built:
+            self._tell_pools()
 
-    @staticmethod
-    def _interpreter() -> str:
-        """The system's Python where it will do: sandboxes see /usr; else the portal's own base."""
-        system = Path("/usr/bin/python3")
-        if system.exists():
-            asked = subprocess.run(
-                [system, "-c", "import sys, venv; sys.exit(sys.version_info < (3, 11))"],
-                check=False,
-                capture_output=True,
-            )
-            if asked.returncode == 0:
-                return str(system)
-        return str(Path(sys.base_prefix) / "bin" / "python3")
+    def _build(self, recipe: Recipe) -> bool:
+        try:
+            return build(recipe, settings.ENVIRONMENTS_DIR, self.stdout.write)
+        except BuildFailed as error:
+            raise CommandError(str(error)) from error
 
-    def _run(self, command: list[str]) -> None:
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise CommandError(f"{' '.join(command[:4])} failed:\n{done.stderr[-2000:]}")
+    def _tell_pools(self) -> None:
+        """Let pools offer it at once; a portal that cannot be asked finds it by itself."""
+        if not env_str("DATABASE_URL"):
+            return
+        with contextlib.suppress(DatabaseError):
+            for pool in Pool.objects.filter(is_open=True):
+                refresh_pool(pool)
 
 
-def _readdress(prefix: Path) -> None:
-    """Let scripts find their interpreter by PATH: a sandbox shows them at another place."""
-    own = f"#!{prefix / 'bin'}/python".encode()
-    for script in (prefix / "bin").iterdir():
-        if script.is_symlink() or not script.is_file():
-            continue
-        text = script.read_bytes()
-        if text.startswith(own):
-            _, newline, rest = text.partition(b"\n")
-            script.write_bytes(b"#!/usr/bin/env python3" + newline + rest)
+def _choose(choices: list[Recipe], wanted: Kind | None) -> Recipe:
+    built = recipes.stamp_of(settings.ENVIRONMENTS_DIR / choices[0].name)
+    return recipes.choose(choices, wanted, built=built, has_driver=recipes.has_driver())
+
+
+def _state(recipe: Recipe) -> str:
+    stamp = recipes.stamp_of(settings.ENVIRONMENTS_DIR / recipe.name)
+    if stamp == recipe.stamp:
+        return "built"
+    return "built from another lock file" if stamp else "not built"

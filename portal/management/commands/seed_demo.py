@@ -105,7 +105,7 @@ def seed_pool() -> Pool:
             # Real GPUs share the machine; virtual ones are shares of it and may overlap on CPU.
             "cpu_cores_per_gpu": max(1.0, cores / max(1, len(gpus))),
             "memory_bytes_per_gpu": memory * 3 // 4 // max(1, len(gpus)),
-            "environments": ["python-data", "system"],
+            "environments": ["python-data", "pytorch", "tensorflow", "system"],
         },
     )
     refresh_inventory(pool, nodes, engine.health({}))

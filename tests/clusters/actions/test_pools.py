@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from accounts.actor import Actor
@@ -21,6 +22,7 @@ from clusters.actions.pools import (
 )
 from clusters.backends.base import Health, NodeDescription
 from clusters.choices import WorkloadStatus
+from clusters.control.inventory import refresh_pool
 from clusters.models import Gpu, Node, Pool
 from portal.lib import clock
 from portal.lib.errors import Conflict, InvalidInput
@@ -53,6 +55,36 @@ def test_what_is_wrong_with_a_node_and_what_it_uses_is_kept(pool: Pool) -> None:
     report(pool, node_of("n1", in_use=0))
     node.refresh_from_db()
     assert (node.problem, node.gpus_in_use) == ("", 0)
+
+
+def test_environment_that_is_not_built_is_not_offered_and_a_launch_in_it_says_so(
+    engine: Engine, actor: Actor
+) -> None:
+    engine.backend.health_now = replace(HEALTHY, environments=("system", "other"))
+    refresh_pool(engine.pool)
+    assert Pool.objects.get().offered_environments == ["system"]
+    assert launch(actor, REQUEST).environment == "system"
+    for environment, words in (
+        ("python-data", "python-data is not built yet for A100 test"),
+        ("other", "Choose one of: system"),
+    ):
+        with pytest.raises(InvalidInput, match=words), transaction.atomic():
+            launch(actor, replace(REQUEST, environment=environment))
+
+
+def test_pool_without_any_environment_starts_nothing(engine: Engine, actor: Actor) -> None:
+    engine.backend.health_now = replace(HEALTHY, environments=())
+    refresh_pool(engine.pool)
+    with pytest.raises(InvalidInput, match="No environment is built yet"):
+        launch(actor, REQUEST)
+
+
+def test_engine_that_does_not_tell_offers_all(engine: Engine) -> None:
+    engine.backend.health_now = replace(HEALTHY, environments=("system",))
+    refresh_pool(engine.pool)
+    engine.backend.health_now = HEALTHY
+    refresh_pool(engine.pool)
+    assert Pool.objects.get().offered_environments == ["python-data", "system"]
 
 
 def test_what_is_no_longer_reported_stays_and_is_marked(pool: Pool) -> None:

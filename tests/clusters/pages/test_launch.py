@@ -15,7 +15,7 @@ from billing.actions.holds import take_hold
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.examples import DIGITS
-from clusters.models import Workload
+from clusters.models import Pool, Workload
 from portal.lib.money import MICROS
 from tests.conftest import Engine
 from tests.fakes.notebooks import launched, make_volume
@@ -97,6 +97,14 @@ def test_the_example_fills_the_form(browser: Client) -> None:
     page = browser.get("/jobs/new/?example=digits")
     assert page.context["form"]["command"].value() == DIGITS.command
     assert page.context["form"]["environment"].value() == "python-data"
+
+
+def test_what_is_not_built_is_not_in_the_form(browser: Client, engine: Engine) -> None:
+    Pool.objects.update(present_environments=["system"])
+    page = browser.get("/jobs/new/")
+    choices = page.context["form"].fields["environment"].choices
+    assert [value for value, _ in choices] == ["system"]
+    assert 'data-environments="system"' in page.content.decode()
 
 
 def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:

@@ -135,7 +135,7 @@ def test_what_was_used_last_is_remembered_but_for_its_time_to_stop(
     assert 'value="45"' in browser.get(URL).content.decode()
 
 
-def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
+def test_a_clone_fills_everything_under_a_new_name(browser: Client, actor: Actor) -> None:
     volume = make_volume(actor)
     soon = clock.now() + timedelta(hours=1)
     notebook = launched(
@@ -153,11 +153,33 @@ def test_a_clone_fills_everything(browser: Client, actor: Actor) -> None:
     skipped = {"form_key", "utc_offset", "stop_at"}
     values = {name: form[name].value() for name in form.fields if name not in skipped}
     assert values == {
-        "name": "again", "pool": "a100", "gpus": 3, "environment": "python-data", "hours": 1,
+        "name": "again-2", "pool": "a100", "gpus": 3, "environment": "python-data", "hours": 1,
         "minutes": 30, "idle": 0, "project": "vision", "max_cost": 25,
         "volume": volume.public_id,
     }  # fmt: skip
     assert form.initial["stop_at"] == soon
+
+
+@pytest.mark.parametrize(
+    ("names", "following"),
+    [
+        (["explore"], "explore-2"),
+        (["explore", "explore-2"], "explore-3"),
+        (["explore-2", "explore-3", "explore-4"], "explore-5"),
+        (["run-2026-11"], "run-2026-12"),
+        (["-7"], "-7-2"),
+        (["n" * 100], "n" * 98 + "-2"),
+    ],
+)
+def test_a_clone_takes_the_next_name_that_is_free(
+    browser: Client, actor: Actor, names: list[str], following: str
+) -> None:
+    first = launched(actor, name="kept")
+    Workload.objects.filter(pk=first.pk).update(name=names[0])
+    for name in names[1:]:
+        launched(actor, name=name)
+    form = browser.get(f"{URL}?clone={first.public_id}").context["form"]
+    assert form["name"].value() == following
 
 
 def test_anothers_notebook_is_not_cloned(

@@ -12,8 +12,14 @@ import pytest
 from tensorboardX import SummaryWriter
 
 from clusters.telemetry import scalars
-from clusters.telemetry.event_files import MOST_RECORD_BYTES, EventReader, Point, _message
-from clusters.telemetry.scalars import MOST_POINTS, MOST_TAGS, scalars_of
+from clusters.telemetry.event_files import (
+    MOST_RECORD_BYTES,
+    MOST_TAG_CHARS,
+    EventReader,
+    Point,
+    _message,
+)
+from clusters.telemetry.scalars import MOST_IN_ALL, MOST_POINTS, MOST_SERIES, scalars_of
 from tests.fakes.backend import FakeBackend
 
 NAME = "fg-run-1"
@@ -111,11 +117,36 @@ def test_many_points_keep_their_shape_within_a_bound(engine: FakeBackend) -> Non
     assert list(series.steps) == sorted(series.steps)
 
 
-def test_too_many_tags_are_counted_not_kept(engine: FakeBackend) -> None:
-    data = b"".join(event(f"tag{n}", 0, simple=1.0) for n in range(MOST_TAGS + 5))
+def test_too_many_series_are_counted_not_kept(engine: FakeBackend) -> None:
+    data = b"".join(event(f"tag{n}", 0, simple=1.0) for n in range(MOST_SERIES + 5))
     engine.files[NAME] = {"events.out.tfevents.1": data}
     found = scalars_of(engine, NAME)
-    assert (len(found.tags), found.hidden_tags) == (MOST_TAGS, 5)
+    assert (len(found.tags), found.hidden_series) == (MOST_SERIES, 5)
+
+
+def test_folders_count_as_tags_do(engine: FakeBackend) -> None:
+    data = b"".join(event(f"tag{n}", 0, simple=1.0) for n in range(MOST_SERIES // 2))
+    engine.files[NAME] = {f"{name}/events.out.tfevents.1": data for name in "abc"}
+    found = scalars_of(engine, NAME)
+    kept = sum(len(series) for series in found.tags.values())
+    assert (kept, found.hidden_series) == (MOST_SERIES, MOST_SERIES // 2)
+
+
+def test_many_series_share_a_bound(engine: FakeBackend) -> None:
+    data = b"".join(
+        event(f"tag{n}", step, simple=1.0) for step in range(700) for n in range(MOST_SERIES)
+    )
+    engine.files[NAME] = {"events.out.tfevents.1": data}
+    while not (found := scalars_of(engine, NAME)).is_whole:
+        pass
+    kept = sum(len(one.steps) for series in found.tags.values() for one in series)
+    assert MOST_IN_ALL // 2 <= kept <= 2 * MOST_IN_ALL
+
+
+def test_a_tag_that_is_too_long_is_none() -> None:
+    tag = "x" * MOST_TAG_CHARS
+    found = read(event(tag, 1, simple=1.0) + event(tag + "x", 1, simple=2.0))
+    assert [(p.tag, p.value) for p in found] == [(tag, 1.0)]
 
 
 def test_run_that_was_started_again_is_one_line(engine: FakeBackend) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from portal.stack.config import BASE_DIR
+import pytest
+
+from clusters.recipes import FIRST, STAMP, recipes
 from portal.stack.layout import Layout
 from portal.stack.stamps import are_built, is_migrated, remember_migrated, schema_digest
 
@@ -28,14 +29,17 @@ def test_data_migrated_by_other_code_is_migrated_again(tmp_path: Path) -> None:
     assert not is_migrated(layout)
 
 
-def test_environments_are_built_when_each_has_the_stamp_of_its_lock(tmp_path: Path) -> None:
+def test_environments_of_a_start_are_built_when_each_has_the_stamp_of_its_lock(
+    tmp_path: Path,
+) -> None:
     layout = Layout(tmp_path)
-    locks = list((BASE_DIR / "clusters" / "environments").glob("*.txt"))
-    assert locks
     assert not are_built(layout)
-    for lock in locks:
-        folder = layout.environments / lock.stem
-        folder.mkdir(parents=True)
-        digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-        (folder / "fastgpu-lock.sha256").write_text(digest, encoding="ascii")
+    for name in FIRST:
+        (layout.environments / name).mkdir(parents=True)
+        (layout.environments / name / STAMP).write_text(recipes()[name][0].stamp)
     assert are_built(layout)
+
+
+def test_environments_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENTS_DIR", str(tmp_path / "else"))
+    assert Layout(tmp_path).environments == tmp_path / "else"

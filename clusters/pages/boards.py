@@ -1,0 +1,83 @@
+"""TensorBoard over a run: one click, a page that waits while it starts, and on into it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from accounts.pages.base import PortalRequest, fresh, signed_in
+from clusters.access import job_for, notebook_for, side_for
+from clusters.actions.apps import name_of
+from clusters.actions.sides import board_of_run, close_board
+from clusters.choices import Service
+from clusters.models import Side, Workload
+from clusters.pages.run_now import links_of
+from clusters.queries.notebooks import is_served
+from portal.lib.errors import TooMany
+
+
+@require_POST
+@signed_in
+def job_board(request: PortalRequest, job_id: str) -> HttpResponse:
+    """Start it, where it is not there, and wait for it."""
+    return _open(request, job_for(request.actor, job_id[:60]))
+
+
+@require_POST
+@signed_in
+def notebook_board(request: PortalRequest, notebook_id: str) -> HttpResponse:
+    """The same of a notebook."""
+    return _open(request, notebook_for(request.actor, notebook_id[:60]))
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+@signed_in
+def board(request: PortalRequest, side_id: str) -> HttpResponse:
+    """How far it is; leads into it once it answers.
+
+    A browser that has just sent a form may not be led to another origin by the answer to it: it is
+    given a page that goes on by itself.
+    """
+    side = side_for(request.actor, side_id[:60])
+    name = name_of(Service.TENSORBOARD, side.public_id)
+    url = reverse("open_app", args=[name]) if side.ended_at is None and is_served(name) else ""
+    if url and request.htmx:
+        return fresh(HttpResponse(headers={"HX-Redirect": url}))
+    subject = side.workload
+    context = {
+        "side": side,
+        "subject": subject,
+        "links": links_of(subject) if subject else None,
+        "url": url,
+    }
+    template = "clusters/board_now.html" if request.htmx else "clusters/board.html"
+    return fresh(render(request, template, context))
+
+
+@require_POST
+@signed_in
+def board_close(request: PortalRequest, side_id: str) -> HttpResponse:
+    """End it."""
+    side = side_for(request.actor, side_id[:60])
+    if side.ended_at is None:
+        close_board(request.actor, side.public_id)
+    messages.success(request, "TensorBoard is closed.")
+    return HttpResponseRedirect(_page_of(side), status=303)
+
+
+def _open(request: PortalRequest, run: Workload) -> HttpResponse:
+    try:
+        side = board_of_run(request.actor, run.public_id)
+    except TooMany as error:
+        messages.error(request, error.message)
+        return HttpResponseRedirect(f"{links_of(run).page}#metrics", status=303)
+    return HttpResponseRedirect(reverse("board", args=[side.public_id]), status=303)
+
+
+def _page_of(side: Side) -> str:
+    return f"{links_of(side.workload).page}#metrics" if side.workload else reverse("dashboard")
