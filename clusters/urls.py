@@ -15,11 +15,11 @@ from clusters.pages import (
     notebooks,
     opening,
     output,
-    volume_files,
-    volumes,
     schedule_deeds,
     schedule_form,
     schedules,
+    volume_files,
+    volumes,
 )
 
 urlpatterns: list[URLPattern] = [

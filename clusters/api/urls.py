@@ -20,13 +20,6 @@ from clusters.api.notebooks import (
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
 from clusters.api.pools import PoolsView
 from clusters.api.proxy import AppAnswerView, KeepView, StopView
-from clusters.api.volume_files import (
-    VolumeArchiveFolderView,
-    VolumeArchiveView,
-    VolumeFilesView,
-    VolumeFileView,
-)
-from clusters.api.volumes import VolumesView, VolumeView
 from clusters.api.scalars import JobScalarsView, NotebookScalarsView
 from clusters.api.schedules import (
     NotebookRunsView,
@@ -37,6 +30,13 @@ from clusters.api.schedules import (
     SchedulesView,
     ScheduleView,
 )
+from clusters.api.volume_files import (
+    VolumeArchiveFolderView,
+    VolumeArchiveView,
+    VolumeFilesView,
+    VolumeFileView,
+)
+from clusters.api.volumes import VolumesView, VolumeView
 
 urlpatterns = [
     path("pools", PoolsView.as_view(), name="api_pools"),

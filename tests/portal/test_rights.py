@@ -34,9 +34,9 @@ from clusters.actions.apps import name_of
 from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.actions.notebook_shares import share_notebook
+from clusters.actions.sides import board_of_run
 from clusters.actions.trees import open_tree
 from clusters.actions.volumes import create_volume
-from clusters.actions.sides import board_of_run
 from clusters.choices import Service
 from clusters.models import Attempt, Workload
 from clusters.routing import websocket_urlpatterns
