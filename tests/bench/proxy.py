@@ -97,6 +97,12 @@ _LINES: list[tuple[str, str, bool, Show]] = [
         for count in SOCKETS
         for share in (50, 99)
     ),
+    # What a busy machine disturbs least.
+    ("cpu_download", "proxy: CPU of a download of 1 GiB", True, lambda used: f"{used:.2f} s"),
+    *(
+        (f"cpu_{count}", f"proxy: CPU a round trip, {count} open", True, _microseconds)
+        for count in SOCKETS
+    ),
     (
         "memory",
         f"proxy: memory of {IDLE} idle sockets",
