@@ -12,8 +12,8 @@ from tests.bench.proxies import CHP, NGINX, OURS, Running, all_running
 from tests.bench.table import Figure, percentile
 
 SIZE_BYTES = 1 << 30
-SECONDS = 1.0
-ROUNDS = 4
+SECONDS = 1.5
+ROUNDS = 3
 CONNECTIONS = 64
 SOCKETS = (1, 100, 1000)
 IDLE = 1000
