@@ -69,8 +69,15 @@ class Running:
 
     def memory_bytes(self) -> int:
         """What it holds now."""
-        family = [self.process, *self.process.children(recursive=True)]
-        return sum(each.memory_info().rss for each in family)
+        return sum(each.memory_info().rss for each in self._family())
+
+    def cpu_seconds(self) -> float:
+        """What it has used of processors so far."""
+        times = [each.cpu_times() for each in self._family()]
+        return sum(each.user + each.system for each in times)
+
+    def _family(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
 
 @contextmanager

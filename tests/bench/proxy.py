@@ -50,13 +50,18 @@ def _round(proxy: Running) -> Sample:
     target = proxy.target
     traffic.requests(target, CONNECTIONS, SECONDS / 3)
     took = traffic.requests(target, CONNECTIONS, SECONDS)
+    before = proxy.cpu_seconds()
     sample = {
         "download": traffic.download(target, SIZE_BYTES),
+        "cpu_download": proxy.cpu_seconds() - before,
         "upload": traffic.upload(target, SIZE_BYTES),
         "requests": len(took) / (SECONDS * (1 - traffic.WARM_SHARE)),
     }
     for count in SOCKETS:
+        before = proxy.cpu_seconds()
         trips = traffic.round_trips(target, count, SECONDS)
+        used = (proxy.cpu_seconds() - before) * (1 - traffic.WARM_SHARE)
+        sample[f"cpu_{count}"] = used / len(trips)
         sample[f"p50_{count}"] = percentile(trips, 0.5)
         sample[f"p99_{count}"] = percentile(trips, 0.99)
     return sample
@@ -77,6 +82,10 @@ def _milliseconds(value: float) -> str:
     return f"{value * 1e3:.2f} ms"
 
 
+def _microseconds(value: float) -> str:
+    return f"{value * 1e6:.0f} us"
+
+
 Show = Callable[[float], str]
 # What a figure is called, whether less of it is better, how it is shown.
 _LINES: list[tuple[str, str, bool, Show]] = [
@@ -87,6 +96,12 @@ _LINES: list[tuple[str, str, bool, Show]] = [
         (f"p{share}_{count}", f"proxy: WebSocket p{share}, {count} open", True, _milliseconds)
         for count in SOCKETS
         for share in (50, 99)
+    ),
+    # What a busy machine disturbs least.
+    ("cpu_download", "proxy: CPU of a download of 1 GiB", True, lambda used: f"{used:.2f} s"),
+    *(
+        (f"cpu_{count}", f"proxy: CPU a round trip, {count} open", True, _microseconds)
+        for count in SOCKETS
     ),
     (
         "memory",

@@ -137,7 +137,7 @@ def _rounds(
             client.sendall(sent)
         start = clock()
         warm, end = start + seconds * WARM_SHARE, start + seconds
-        while (now := clock()) < end:
+        while (now := clock()) < end or not took:
             events = ready.poll(TIMEOUT_SECONDS)
             if not events:
                 raise RuntimeError("nothing is answered any more")
