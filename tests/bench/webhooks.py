@@ -100,7 +100,7 @@ def _deliver(stack: Stack) -> list[float]:
             raise RuntimeError(f"a delivery was refused: {answer.text[:300]}")
         return time.monotonic() - began
 
-    # One client for all: making one reads every certificate there is, which is no part of an answer.
+    # One client for all: making one reads every certificate there is, which answers nothing.
     with (
         httpx.Client(base_url=stack.url, timeout=30) as client,
         ThreadPoolExecutor(CALLERS) as pool,
