@@ -17,7 +17,7 @@ KNOCK_SECONDS = 2.0
 def endpoint(folder: Path, service: str) -> Endpoint | None:
     """Where `service` of the running attempt in `folder` is to be reached."""
     spec = attempts.read_spec(folder)
-    if spec is None or service not in SOCKETS or (service == "lab" and not spec["serves"]):
+    if spec is None or service not in SOCKETS or (service != "terminal" and not spec["serves"]):
         return None
     return Endpoint(
         socket=str(folder / "serve" / SOCKETS[service]),

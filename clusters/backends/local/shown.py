@@ -15,8 +15,8 @@ CHECKPOINTS = f"{HOME}/checkpoints"
 INSIDE = "/run/fastgpu"
 SERVE = "/run/serve"
 WORKSPACE = "/workspace"
-SOCKETS = {name: f"{name}.sock" for name in ("lab", "terminal", "tensorboard")}
-"""What may be served -> its socket in SERVE."""
+SOCKETS = {"lab": "lab.sock", "tensorboard": "lab.sock", "terminal": "terminal.sock"}
+"""What may be served -> its socket in SERVE: the command's own, and the terminal's beside it."""
 SDK = "/opt/fastgpu"
 """Where Python finds the SDK: a folder with nothing else in it, so that it hides nothing."""
 SDK_HERE = Path(__file__).resolve().parents[3] / "sdk" / "src" / "fastgpu"
