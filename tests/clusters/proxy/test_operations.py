@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -165,10 +166,19 @@ def _folder(proxy: Proxy) -> Path:
 def _known_to_all(desk: Desk) -> App:
     """Something that each of the processes serves by now."""
     app = desk.app()
-    for path in _folder(desk.proxy).iterdir():
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=False)) as client:
-            wait_for(lambda client=client: app.name in client.get("http://sibling/").json())
+    everybody = len(_children(desk.proxy))
+    wait_for(lambda: [app.name in names for names in _told(desk.proxy)] == [True] * everybody)
     return app
+
+
+def _told(proxy: Proxy) -> list[dict[str, int]]:
+    """What each process has open, by name; one that is only coming up, or gone, says nothing."""
+    told = []
+    for path in _folder(proxy).glob("[!.]*"):
+        transport = httpx.HTTPTransport(uds=str(path), verify=False)
+        with httpx.Client(transport=transport) as client, suppress(httpx.TransportError):
+            told.append(client.get("http://sibling/").json())
+    return told
 
 
 @SEVERAL
