@@ -10,7 +10,7 @@ import zlib
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -254,11 +254,23 @@ _MANY = 1 << 14
 @asynccontextmanager
 async def hostile_server(socket: Path) -> AsyncIterator[None]:
     """A server that does what the path says, in bytes."""
-    server = await asyncio.start_unix_server(_be_hostile, str(socket))
+    writers: set[Writer] = set()
+
+    async def answer(reader: Reader, writer: Writer) -> None:
+        writers.add(writer)
+        await _be_hostile(reader, writer)
+
+    server = await asyncio.start_unix_server(answer, str(socket))
     try:
         yield
     finally:
         server.close()
+        for writer in writers:
+            writer.transport.abort()
+        # Each is closed once its loop has come round.
+        for writer in writers:
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def _be_hostile(reader: Reader, writer: Writer) -> None:
