@@ -287,7 +287,7 @@ EDITED = (
         "billing/actions/lots.py",
         "lot.expires_at or _NEVER, lot.pk)",
         "lot.expires_at or _NEVER, -lot.pk)",
-        MACHINE,
+        f"{ACTIONS}/test_lots.py::test_given_before_bought_then_soonest_then_oldest",
     ),
     Mutant(
         "a charge is looked for by our clock alone",

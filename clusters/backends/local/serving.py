@@ -11,7 +11,7 @@ from clusters.backends.base import BackendError, Endpoint
 from clusters.backends.local import attempts, tools
 from clusters.backends.local.shown import SOCKETS
 
-KNOCK_SECONDS = 2.0
+KNOCK_SECONDS = 10.0
 
 
 def endpoint(folder: Path, service: str) -> Endpoint | None:

@@ -129,7 +129,7 @@ def test_what_was_cut_off_goes_on(tmp_path: Path) -> None:
     kills = 0
     while tree.exists():
         begun = erasing(tmp_path, os.geteuid())
-        deadline = time.monotonic() + 0.15 + 0.02 * kills
+        deadline = time.monotonic() + 0.03 + 0.02 * kills
         while begun.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         if begun.poll() is None:

@@ -228,7 +228,7 @@ def test_new_processes_take_over_and_nothing_is_dropped(own: Desk) -> None:
             while not is_over.is_set():
                 try:
                     status = client.get(f"{own.proxy.url}/echo").status_code
-                except httpx.RemoteProtocolError:
+                except (httpx.RemoteProtocolError, httpx.ReadError):
                     # A kept connection was closed while it was asked: the one case every client
                     # of kept connections tries again.
                     status = client.get(f"{own.proxy.url}/echo").status_code
