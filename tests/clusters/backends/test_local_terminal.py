@@ -124,8 +124,8 @@ class TestTerminal:
             end = ended(either, name)
         assert time.monotonic() - begun < 10
         assert end.reason is EndReason.STOPPED
-        # The word in between is bash's, of the command's own `sleep`.
-        assert log_of(either, name) == b"ready\nTerminated\nsaved\n"
+        # bash may say in between how the command's own `sleep` ended.
+        assert log_of(either, name).replace(b"Terminated\n", b"") == b"ready\nsaved\n"
 
     def test_an_attempt_that_was_never_asked_runs_nothing_for_it(
         self, either: LocalBackend, runtime: str, root: Path
