@@ -10,6 +10,7 @@ from clusters.pages import (
     jobs,
     launch,
     notebook,
+    notebook_countdown,
     notebook_deeds,
     notebook_launch,
     notebooks,
@@ -78,6 +79,11 @@ urlpatterns: list[URLPattern] = [
     ),
     path("notebooks/<str:notebook_id>/stop/", notebook_deeds.notebook_stop, name="notebook_stop"),
     path("notebooks/<str:notebook_id>/keep/", notebook_deeds.notebook_keep, name="notebook_keep"),
+    path(
+        "notebooks/<str:notebook_id>/countdown/",
+        notebook_countdown.notebook_countdown,
+        name="notebook_countdown",
+    ),
     path(
         "notebooks/<str:notebook_id>/stops/", notebook_deeds.notebook_stops, name="notebook_stops"
     ),
