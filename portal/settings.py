@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from portal import schedule
+from portal.console_theme import CONSOLE_THEME
 from portal.lib.env import env_bool, env_int, env_list, env_path, env_str
-from portal.look import CONSOLE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -393,4 +393,4 @@ LOGGING = {
     },
 }
 
-UNFOLD = CONSOLE
+UNFOLD = CONSOLE_THEME

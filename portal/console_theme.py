@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.templatetags.static import static
 
-CONSOLE: dict[str, object] = {
+CONSOLE_THEME: dict[str, object] = {
     "SITE_TITLE": "FastGPU staff",
     "SITE_HEADER": "FastGPU staff",
     "SITE_URL": "/",
