@@ -127,6 +127,7 @@ urlpatterns: list[URLPattern] = [
     path("shared/<str:secret>/", opening.shared, name="shared"),
     path("volumes/", volumes.volumes, name="volumes"),
     path("volumes/<str:volume_id>/", volumes.volume, name="volume"),
+    path("volumes/<str:volume_id>/tensorboard/", boards.volume_board, name="volume_board"),
     path("volumes/<str:volume_id>/rename/", volumes.volume_rename, name="volume_rename"),
     path("volumes/<str:volume_id>/resize/", volumes.volume_resize, name="volume_resize"),
     path("volumes/<str:volume_id>/remove/", volumes.volume_remove, name="volume_remove"),

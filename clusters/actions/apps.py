@@ -62,7 +62,8 @@ def open_route(attempt: Attempt, service: Service, endpoint: Endpoint) -> App:
         known = app.first()
         if known is not None and known.attempt_id == attempt.pk:
             if known.endpoint != asdict(endpoint):
-                known.endpoint, known.state, known.failure = asdict(endpoint), "starting", ""
+                known.endpoint, known.failure = asdict(endpoint), ""
+                known.state = AppState.STARTING
                 known.save(update_fields=["endpoint", "state", "failure"])
             return known
         if known is not None:

@@ -50,6 +50,7 @@ def folder_context(request: PortalRequest, volume: Volume) -> dict[str, Any]:
         "volume": volume,
         "path": path,
         "top_url": base,
+        "board_url": reverse("volume_board", args=[volume.public_id]),
         "crumbs": _crumbs(base, path),
         "columns": _columns(base, path, sort, is_descending=is_descending),
         "here": _link(base, **asked, page=page),
@@ -190,6 +191,7 @@ def _row(volume: Volume, base: str, path: str, entry: Entry) -> dict[str, Any]:
         schedule_url = _link(reverse("schedule_new"), volume=volume.public_id, path=whole)
     return {
         "entry": entry,
+        "whole": whole,
         "schedule_url": schedule_url,
         "icon": ICONS[entry.kind],
         "is_folder": is_folder,

@@ -16,7 +16,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.volumes import create_volume
 from clusters.control.volumes import measure_one
-from clusters.models import Volume
+from clusters.models import Side, Volume
 from clusters.pages.volume_files import PAGE_SIZE
 from tests.clusters.api.test_jobs import body_of
 from tests.clusters.files.conftest import names_in
@@ -328,3 +328,26 @@ def test_a_notebook_in_a_folder_leads_to_its_schedule(
     form = browser.get(html.unescape(found)).context["form"]
     assert form["notebook"].value() == "reports/daily & more.ipynb"
     assert form["volume"].value() == volume.public_id
+
+
+def test_tensorboard_opens_over_a_folder(browser: Client, volume: Volume, root: Path) -> None:
+    (root / "runs & more").mkdir()
+    page = text(browser, f"/volumes/{volume.public_id}/")
+    (folder,) = re.findall(r'name="folder" value="([^"]*)"', page)
+    url = f"/volumes/{volume.public_id}/tensorboard/"
+    assert f'action="{url}"' in page
+    answer = browser.post(url, {"folder": html.unescape(folder)})
+    side = Side.objects.get()
+    assert (side.volume_id, side.folder) == (volume.pk, "runs & more")
+    assert (answer.status_code, answer["Location"]) == (303, f"/tensorboards/{side.public_id}/")
+    waiting = text(browser, answer["Location"])
+    assert "data/runs &amp; more" in waiting
+    assert f'href="/volumes/{volume.public_id}/?path=runs+%26+more"' in waiting
+
+
+def test_tensorboard_over_no_folder_of_the_volume_is_refused(
+    browser: Client, volume: Volume
+) -> None:
+    answer = browser.post(f"/volumes/{volume.public_id}/tensorboard/", {"folder": "../other"})
+    assert answer.status_code == 400
+    assert not Side.objects.exists()

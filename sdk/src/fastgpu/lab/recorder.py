@@ -124,6 +124,7 @@ class Recorder:
                 and not parent
                 and self._content(parts)["execution_state"] == "starting"
             ):
+                # A kernel that starts anew knows nothing of what the one before it was asked.
                 self._end_all()
             return
         if kind in OUTPUT_TYPES:
@@ -133,11 +134,6 @@ class Recorder:
             run.count = self._content(parts)["execution_count"]
         elif kind == "status" and self._content(parts)["execution_state"] == "idle":
             self._end(run)
-
-    def _began(self, state: str) -> None:
-        """A kernel that starts anew knows nothing of what the one before it was asked."""
-        if state == "starting":
-            self._end_all()
 
     def _content(self, parts: list[bytes]) -> dict[str, Any]:
         content: dict[str, Any] = self._session.unpack(parts[4])
