@@ -59,7 +59,10 @@ def test_document_shows_the_sum_behind_each_amount(draft: Invoice) -> None:
     row = invoice_facts(draft).rows[1]
     assert (row.quantity, row.price_text, row.time_text) == (2, "$2.10/h", "1,200")
     assert (row.gpu_hours_text, row.amount_text) == ("0.666667", "$1.400000")
-    assert "$1.75" in invoice_html(draft)
+    html = invoice_html(draft)
+    times = "\N{MULTIPLICATION SIGN}"
+    assert f"2 {times} {row.sku} {times} 1,200 s {times} $2.10/h (0.666667 unit-hours)" in html
+    assert "$1.75" in html
 
 
 def test_rounding_of_a_line_is_said(
@@ -111,7 +114,7 @@ def test_printer_fetches_nothing() -> None:
     code = (
         "import django; django.setup()\n"
         "from billing.documents.printer import _printer\n"
-        "weasyprint, fetcher = _printer()\n"
+        "fetcher = _printer().fetcher\n"
         "for url in ('http://127.0.0.1:9/x', 'file:///etc/passwd'):\n"
         "    try: fetcher.fetch(url)\n"
         "    except ValueError as error: print('refused')\n"
