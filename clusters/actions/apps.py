@@ -82,6 +82,12 @@ def close_routes(attempt: Attempt) -> None:
     _close(App.objects.filter(attempt=attempt))
 
 
+def last_answer(attempt: Attempt) -> str:
+    """What the server of an attempt did instead of answering, as a sentence; "" if not known."""
+    app = App.objects.filter(attempt=attempt, service=Service.LAB).order_by("-pk").first()
+    return f"It {app.failure}." if app and app.failure else ""
+
+
 def close_side_routes(side: Side) -> None:
     """Serve nothing of a side any more; runs in the caller's transaction."""
     _close(App.objects.filter(side=side))

@@ -22,6 +22,7 @@ from clusters.pages.run_facts import details_of, steps_of
 from clusters.pages.run_now import chart_words, now_of
 from clusters.queries.logs import files_of, shown_attempt
 from clusters.queries.runs import detail_of
+from clusters.queries.sides import board_open_of
 from portal.lib.errors import Conflict, Unavailable
 
 FILES_SHOWN = 200
@@ -36,7 +37,11 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     """
     found = job_for(request.actor, job_id[:60])
     chosen = asked_attempt(request)
-    context = _now(found, chosen) | {"command": found.command, "chart_words": chart_words(found)}
+    context = _now(found, chosen) | {
+        "command": found.command,
+        "chart_words": chart_words(found),
+        "board": board_open_of(found),
+    }
     return fresh(render(request, "clusters/job.html", context))
 
 
