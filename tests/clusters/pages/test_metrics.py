@@ -241,3 +241,16 @@ def test_too_many_at_once_are_refused_on_the_page(
     assert response["Location"] == f"/jobs/{job.public_id}/#metrics"
     page = browser.get(response["Location"]).content.decode()
     assert f"{MOST_AT_ONCE} TensorBoards of the team are open." in page
+
+
+def test_while_it_is_open_the_run_and_its_own_page_offer_to_close_it(
+    browser: Client, actor: Actor, job: Workload
+) -> None:
+    page = f"/jobs/{job.public_id}/"
+    assert "Close TensorBoard" not in browser.get(page).content.decode()
+    side = board_of_run(actor, job.public_id)
+    close = f'action="/tensorboards/{side.public_id}/close/"'
+    assert close in browser.get(page).content.decode()
+    assert close in browser.get(f"/tensorboards/{side.public_id}/").content.decode()
+    browser.post(f"/tensorboards/{side.public_id}/close/")
+    assert "Close TensorBoard" not in browser.get(page).content.decode()
