@@ -65,7 +65,8 @@ def _other_servers(run: Workload, attempt: Attempt) -> list[Span]:
         started_at__lte=attempt.ended_at or clock.now(),
     ).exclude(pk=attempt.pk)
     still_there = Q(ended_at__isnull=True) | Q(ended_at__gte=attempt.started_at)
-    return list(others.filter(still_there).values_list("started_at", "ended_at"))
+    spans = others.filter(still_there).values_list("started_at", "ended_at")
+    return [(began, ended) for began, ended in spans if began is not None]
 
 
 def as_json(found: RunScalars) -> dict[str, object]:

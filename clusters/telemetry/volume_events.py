@@ -66,14 +66,14 @@ def _is_in(span: Span, at: datetime) -> bool:
     return began - _GRAIN <= at and (ended is None or at <= ended + _GRAIN)
 
 
-def files_of(writer: Writer) -> list[OutputFile]:
+def files_of(writer: Writer, *, most_entries: int = MOST_ENTRIES) -> list[OutputFile]:
     """Its event files, with paths below `WORKSPACE`.
 
-    Looks at `MOST_ENTRIES` names, the upper folders first, and into no hidden folder.
+    Looks at so many names at most, the upper folders first, and into no hidden folder.
     """
     found: list[OutputFile] = []
     folders = deque([""])
-    left = MOST_ENTRIES
+    left = most_entries
     while folders and left > 0:
         prefix = folders.popleft()
         with _opened(writer.root, prefix) as entries:

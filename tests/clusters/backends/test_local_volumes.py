@@ -78,6 +78,24 @@ def test_home_and_checkpoints_are_as_without_one(backend: LocalBackend) -> None:
     assert sorted(path.name for path in folders["home"].iterdir()) == ["checkpoints", "out"]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_writers_put_the_hosts_name_into_is_told_by_the_attempts(
+    either: LocalBackend, runtime: str
+) -> None:
+    job = make_spec("cat /proc/sys/kernel/hostname", environment=ENVIRONMENTS[runtime])
+    run(either, job)
+    assert log_of(either, job.external_name).decode() == f"{job.external_name}\n"
+    server = replace(job, external_name=f"{job.external_name}-s", serves=True)
+    run(either, server)
+    assert log_of(either, server.external_name) == b"fastgpu\n"
+
+
+def test_a_name_of_its_machine_leads_to_itself(backend: LocalBackend) -> None:
+    spec = make_spec("getent hosts $(cat /etc/hostname)")
+    run(backend, spec)
+    assert log_of(backend, spec.external_name).decode().split()[0] == "127.0.0.1"
+
+
 def test_what_has_no_volume_has_no_workspace(backend: LocalBackend) -> None:
     spec = make_spec("ls -d /workspace; echo [$FASTGPU_WORKSPACE]; pwd")
     run(backend, spec)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.telemetry import scalars, volume_events
+from clusters.telemetry import scalars
 from clusters.telemetry.scalars import scalars_of
 from clusters.telemetry.volume_events import MOST_DEPTH, Writer, files_of
 from tests.clusters.telemetry.test_scalars import event
@@ -118,16 +118,14 @@ def test_what_lies_too_deep_or_hidden_is_not_looked_for(job: Writer) -> None:
     assert found(job) == [f"/workspace/{deepest}"]
 
 
-def test_many_files_in_a_folder_hide_none_above_them(
-    job: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(volume_events, "MOST_ENTRIES", 20)
+def test_many_files_in_a_folder_hide_none_above_them(job: Writer) -> None:
     for number in range(30):
         put(job.root, f"data/deep/{number}")
     put(job.root, f"runs/{name_of(BEGAN + HOUR)}")
-    assert found(job) == [f"/workspace/runs/{name_of(BEGAN + HOUR)}"]
     put(job.root, f"zz/zz/zz/{name_of(BEGAN + HOUR)}")
-    assert len(found(job)) == 1
+    near = files_of(job, most_entries=20)
+    assert [file.path for file in near] == [f"/workspace/runs/{name_of(BEGAN + HOUR)}"]
+    assert len(found(job)) == 2
 
 
 def test_a_volume_that_is_gone_holds_none(tmp_path: Path) -> None:
