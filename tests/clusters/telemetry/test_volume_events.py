@@ -128,6 +128,12 @@ def test_many_files_in_a_folder_hide_none_above_them(job: Writer) -> None:
     assert len(found(job)) == 2
 
 
+def test_of_one_folder_no_more_are_looked_at(job: Writer) -> None:
+    for number in range(30):
+        put(job.root, name_of(BEGAN + HOUR, end=f".{number}"))
+    assert len(files_of(job, most_entries=20)) == 20
+
+
 def test_a_volume_that_is_gone_holds_none(tmp_path: Path) -> None:
     assert found(Writer(tmp_path / "gone", (BEGAN, None), host=HOST)) == []
 
