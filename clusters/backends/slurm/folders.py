@@ -326,7 +326,8 @@ def _numbers(folder: int, name: str, uid: int, count: int) -> list[float] | None
 def _port(folder: int, uid: int) -> int | None:
     fd = _open_plain(folder, PORT_FILE, uid)
     try:
-        said = json.loads(os.read(fd, MAX_FACT_BYTES))
+        text = os.read(fd, MAX_FACT_BYTES + 1)
+        said = json.loads(text) if len(text) <= MAX_FACT_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
     finally:
