@@ -88,6 +88,7 @@ class SlurmBackend(
     """One Slurm cluster. Holds no state but caches: all it knows lies in its shared folder."""
 
     queues = True
+    mount_point = "$FASTGPU_WORKSPACE"
     pool_options = jobs.POOL_OPTIONS
 
     def __init__(self, settings: SlurmSettings) -> None:
