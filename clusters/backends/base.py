@@ -131,9 +131,10 @@ class LaunchSpec:
     engine that has put that one back into its own queue hands it over instead of starting
     another. `options` are the pool's, as `Backend.pool_options` names them.
 
-    `volume` names one of the engine's volumes (see `Volumes`), mounted at /workspace where the
-    engine can mount, named by FASTGPU_WORKSPACE, and the folder the command starts in. `serves`: the command is a server (see `Serving`). `reads` are
-    folders shown read-only, for engines of the portal's own machine.
+    `volume` names one of the engine's volumes (see `Volumes`), the folder the command starts in:
+    mounted at /workspace where the engine can mount, and named by FASTGPU_WORKSPACE everywhere.
+    `serves`: the command is a server (see `Serving`). `reads` are folders shown read-only, for
+    engines of the portal's own machine.
     """
 
     external_name: str

@@ -194,6 +194,30 @@ def test_a_terminal_is_refused_in_words(backend: SlurmBackend, server: LaunchSpe
         backend.open_terminal(server.external_name)
 
 
+# ---- the SDK ----
+
+
+def test_every_job_can_import_the_sdk_after_what_is_the_users_own(backend: SlurmBackend) -> None:
+    code = "import fastgpu; print(fastgpu.__file__)"
+    plain = make_spec(f"python3 -c '{code}'")
+    run(backend, plain)
+    lib = f"{backend.volume_path('x').parents[1]}/lib/sdk-"
+    assert log_of(backend, plain.external_name).decode().startswith(lib)
+    own = make_spec(
+        f"mkdir -p lib/fastgpu; touch lib/fastgpu/__init__.py; python3 -c '{code}'",
+        env={"PYTHONPATH": "lib"},
+    )
+    run(backend, own)
+    assert log_of(backend, own.external_name).endswith(b"/home/lib/fastgpu/__init__.py\n")
+
+
+def test_the_same_sdk_is_put_there_once(slurm_lab: SlurmLab, backend: SlurmBackend) -> None:
+    for _ in range(2):
+        run(backend, make_spec("true"))
+        run(SlurmBackend(slurm_lab.settings), make_spec("true"))
+    assert len(list((slurm_lab.root / "lib").glob("sdk-*.zip"))) == 1
+
+
 # ---- secrets ----
 
 
