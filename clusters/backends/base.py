@@ -111,6 +111,14 @@ class Endpoint:
     port: int = 0
     token: str = ""
 
+    @property
+    def origin(self) -> str:
+        """The scheme and authority that requests to it are addressed with."""
+        if self.socket:
+            return "http://workload"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadFolder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -75,18 +76,16 @@ def reached(backend: SlurmBackend, spec: LaunchSpec, *, seconds: float = 30) -> 
 def status(endpoint: Endpoint, path: str, token: str) -> int:
     """What the server answers to who says `token`."""
     headers = {"Authorization": f"token {token}"}
-    url = f"http://{endpoint.host}:{endpoint.port}{path}"
+    url = f"{endpoint.origin}{path}"
     return httpx.get(url, headers=headers, timeout=30).status_code
 
 
 def prints(endpoint: Endpoint, code: str) -> str:
     """What the code prints in a new kernel."""
-    where, headers = (
-        f"{endpoint.host}:{endpoint.port}",
-        {"Authorization": f"token {endpoint.token}"},
-    )
-    answer = httpx.post(f"http://{where}/api/kernels", json={}, headers=headers, timeout=30)
-    url = f"ws://{where}/api/kernels/{answer.json()['id']}/channels"
+    kernels = f"{endpoint.origin}/api/kernels"
+    headers = {"Authorization": f"token {endpoint.token}"}
+    made = httpx.post(kernels, json={}, headers=headers, timeout=30).json()
+    url = f"{kernels}/{made['id']}/channels".replace("http", "ws", 1)
     with websockets.sync.client.connect(url, additional_headers=headers) as connection:
         connection.send(execute_request(code))
         deadline = time.monotonic() + 60
@@ -120,14 +119,17 @@ def test_jupyterlab_serves_a_volume_on_the_gpus_it_was_given(backend: SlurmBacke
         assert devices[:2] == [str(workspace), "blue"]
         assert (len(devices[2].split(",")), devices[3]) == (2, "2")
         headers = {"Authorization": f"token {endpoint.token}"}
-        url = f"http://{endpoint.host}:{endpoint.port}/api/contents/made.txt"
+        url = f"{endpoint.origin}/api/contents/made.txt"
         made = {"type": "file", "format": "text", "content": "here"}
         assert httpx.put(url, json=made, headers=headers, timeout=30).status_code == 201
     finally:
         backend.stop(spec.external_name, grace_seconds=10)
     ended(backend, spec.external_name)
     assert (workspace / "made.txt").read_text() == "here"
-    assert (workspace / "made.txt").stat().st_uid == backend.volume_path("vol_lab").stat().st_uid
+    uid = workspace.stat().st_uid
+    assert (workspace / "made.txt").stat().st_uid == uid
+    left = Path(tempfile.gettempdir()).glob("fastgpu-lab-*")
+    assert [path for path in left if path.stat().st_uid == uid] == []
 
 
 # ---- any server ----
