@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -250,6 +251,16 @@ def test_neither_token_nor_variables_are_seen_by_others(slurm_lab: SlurmLab) -> 
     for words in said:
         assert endpoint.token not in words
         assert "only-for-the-team" not in words
+
+
+def test_nothing_of_what_starts_a_command_is_left_in_it(backend: SlurmBackend) -> None:
+    spec = make_spec("env | grep -c ^LC_; env | grep FASTGPU_FOLDER; grep SigIgn /proc/self/status")
+    run(backend, spec)
+    variables, ignored = log_of(backend, spec.external_name).split(b"\n", 1)
+    assert variables == b"0"
+    # Broken pipes and files that grow too large end a process, as everywhere.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        assert not int(ignored.split()[1], 16) >> (number - 1) & 1
 
 
 def test_the_token_is_the_teams_and_the_portals(

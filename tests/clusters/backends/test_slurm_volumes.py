@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import replace
 from itertools import count
 
 import pytest
 
-from clusters.backends.base import BackendUnavailable, LaunchRefused, LaunchSpec
+from clusters.backends.base import BackendUnavailable, LaunchRefused, LaunchSpec, Phase
 from clusters.backends.capabilities import Volumes
 from clusters.backends.slurm.backend import SlurmBackend
-from tests.contracts.backend import log_of, make_spec, run
+from tests.contracts.backend import MIB, log_of, look, make_spec, run, wait_for
 from tests.contracts.volumes import VolumesContract
 from tests.slurm.lab import SlurmLab
+from tests.stacks.environments import prepared
 
 pytestmark = pytest.mark.slurm
 _serial = count()
@@ -74,6 +76,31 @@ def test_it_is_the_teams_alone(backend: SlurmBackend, volume: str) -> None:
     assert b"mine" not in log
     with pytest.raises(LaunchRefused, match="another team"):
         backend.submit(with_volume("cat file", volume, team=8))
+
+
+@pytest.mark.timeout(120)
+def test_a_notebook_of_a_volume_runs_without_a_browser(slurm_lab: SlurmLab, volume: str) -> None:
+    backend = SlurmBackend(replace(slurm_lab.settings, environments=prepared("lab")))
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [],
+            "execution_count": None, "source": "print(6 * 7)"}  # fmt: skip
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
+    path = backend.volume_path(volume)
+    (path / "daily.ipynb").write_text(json.dumps(notebook))
+    (path / "daily.ipynb").chmod(0o644)
+    spec = with_volume("exec python -m fastgpu.run_notebook -- daily.ipynb out.ipynb", volume)
+    limits = replace(spec.limits, memory_bytes=512 * MIB, pids=512)
+    spec = replace(spec, environment="lab", time_limit_seconds=90, limits=limits)
+    backend.submit(spec)
+    wait_for(lambda: look_end(backend, spec.external_name), 90)
+    assert b"42" in log_of(backend, spec.external_name)
+    (output,) = json.loads((path / "out.ipynb").read_text())["cells"][0]["outputs"]
+    assert output["text"] == ["42\n"]
+
+
+def look_end(backend: SlurmBackend, name: str) -> bool:
+    """Whether it has ended."""
+    seen = look(backend, name)
+    return seen is not None and seen.phase is Phase.ENDED
 
 
 @pytest.mark.parametrize("name", ["vol_never", "..", "../attempts"])
