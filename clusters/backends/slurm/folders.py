@@ -333,8 +333,8 @@ def _port(folder: int, uid: int) -> int | None:
     finally:
         os.close(fd)
     port = said.get("port") if isinstance(said, dict) else None
-    # A bool is an int; below are ports that only root may have.
-    return port if type(port) is int and 1024 <= port <= 65_535 else None
+    # Below are ports that only root may have.
+    return port if isinstance(port, int) and 1024 <= port <= 65_535 else None
 
 
 def _touched(folder: int, name: str, uid: int) -> float | None:

@@ -26,9 +26,7 @@ class Servers:
 
     def endpoint(self, record: Record, service: str) -> Endpoint | None:
         """See Serving.endpoint. Raises BackendUnavailable."""
-        if service not in SERVICES or not record.token or record.successor:
-            return None
-        if self._folders.load_end(record) is not None:
+        if service not in SERVICES or not record.token:
             return None
         port = self._folders.port(record)
         node = self._node(record) if port is not None else ""
