@@ -16,10 +16,18 @@ import httpx
 import pytest
 import websockets.sync.client
 
-from clusters.backends.base import BackendError, Endpoint, LaunchRefused, LaunchSpec, Phase
+from clusters.backends.base import (
+    BackendError,
+    Endpoint,
+    EndReason,
+    LaunchRefused,
+    LaunchSpec,
+    Phase,
+)
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.folders import Folders, Record
 from tests.clusters.backends.test_local_lab import COMMAND, execute_request
+from tests.clusters.backends.test_slurm_faults import lost, next_attempt, number_of, running
 from tests.contracts.backend import MIB, ended, log_holds, log_of, look, make_spec, run, wait_for
 from tests.slurm.lab import SlurmLab
 from tests.stacks.environments import prepared
@@ -127,6 +135,7 @@ def test_jupyterlab_serves_a_volume_on_the_gpus_it_was_given(backend: SlurmBacke
         backend.stop(spec.external_name, grace_seconds=10)
     ended(backend, spec.external_name)
     assert (workspace / "made.txt").read_text() == "here"
+    assert endpoint.token.encode() not in log_of(backend, spec.external_name)
     uid = workspace.stat().st_uid
     assert (workspace / "made.txt").stat().st_uid == uid
     left = Path(tempfile.gettempdir()).glob("fastgpu-lab-*")
@@ -195,6 +204,28 @@ def test_what_serves_runs_on_one_node(backend: SlurmBackend) -> None:
 def test_a_terminal_is_refused_in_words(backend: SlurmBackend, server: LaunchSpec) -> None:
     with pytest.raises(BackendError, match="JupyterLab has one"):
         backend.open_terminal(server.external_name)
+
+
+@pytest.mark.timeout(240)
+def test_after_the_loss_of_its_node_the_next_attempt_serves_and_the_first_does_not(
+    slurm_lab: SlurmLab, backend: SlurmBackend
+) -> None:
+    spec = serving(SERVES, time_limit_seconds=300)
+    backend.submit(spec)
+    before = reached(backend, spec)
+    node = number_of(slurm_lab, running(backend, spec.external_name).node)
+    slurm_lab.kill_node(node)
+    try:
+        assert lost(backend, spec.external_name).reason is EndReason.NODE_LOST
+        second = next_attempt(spec)
+        backend.submit(second)
+        after = reached(backend, second, seconds=60)
+        assert status(after, "/", after.token) == 200
+        assert after.port != before.port
+        assert backend.endpoint(spec.external_name, "lab") is None
+        backend.stop(second.external_name, grace_seconds=0)
+    finally:
+        slurm_lab.heal()
 
 
 # ---- the SDK ----
