@@ -19,10 +19,10 @@ test: $(VENV)/dev.stamp deps ## run the whole suite
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
-	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not mutants"
+	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not debian and not mutants"
 
 test-debian: $(VENV)/dev.stamp deps ## everything about data, on Debian's PostgreSQL 15
-	@TEST_POSTGRES=debian $(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not mutants and not sandbox"
+	@TEST_POSTGRES=debian $(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not debian and not mutants and not sandbox"
 
 test-long: $(VENV)/dev.stamp ## the state machine of money for 20,000 steps; MACHINE_SEED=7
 	@MACHINE_STEPS=20000 $(BIN)/pytest -q -s tests/billing/test_machine.py

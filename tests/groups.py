@@ -12,12 +12,15 @@ import shutil
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from tests.debian_postgres import BINARIES
+
 # Group -> the programs it needs, and whether only root can start them.
 NEEDS: dict[str, tuple[tuple[str, ...], bool]] = {
     "sandbox": (("bwrap",), False),
     "stack": (("bwrap",), False),
     "browser": (("chromium",), False),
     "oci": (("podman", "runc"), True),
+    "debian": ((str(BINARIES / "initdb"),), False),
     "slurm": (("slurmctld", "slurmd", "slurmrestd", "slurmdbd", "munged", "mariadbd"), True),
 }
 # Their own folders, which an ordinary user's PATH may lack.

@@ -21,8 +21,11 @@ LIBRARY = re.compile(rb"(/\S+) \(0x")
 SETUID = "/usr/bin/setuid-id"
 
 
-def build(target: Path) -> None:
-    """Write the image's file system to the tar file `target`."""
+def build(target: Path, environment: Path | None = None) -> None:
+    """Write the image's file system to the tar file `target`.
+
+    `environment` is a prepared one of Debian's own Python; it lies in the image where it lies here.
+    """
     with tarfile.open(target, "w") as tar:
         _folders(tar)
         programs = [found for name in PROGRAMS if (found := shutil.which(name))]
@@ -34,9 +37,13 @@ def build(target: Path) -> None:
         _link(tar, "usr/bin/python3", python.name)
         standard = Path("/usr/lib") / python.name
         tar.add(standard, str(standard)[1:], filter=_wanted)
-        modules = (standard / "lib-dynload").glob("*.so")
+        modules = [*(standard / "lib-dynload").glob("*.so")]
+        if environment:
+            tar.add(environment.resolve(), str(environment)[1:], filter=_root)
+            modules += environment.resolve().rglob("*.so")
         for library in _libraries([*map(Path, programs), python, *modules]):
-            _add(tar, library, str(library))
+            if environment is None or not library.is_relative_to(environment.resolve()):
+                _add(tar, library, str(library))
         _setuid(tar)
 
 

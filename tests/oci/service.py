@@ -48,9 +48,17 @@ class Podman:
     def run(self, *words: str) -> str:
         """What a podman command prints."""
         done = subprocess.run(
-            self.command(*words), check=True, capture_output=True, timeout=60, env=self._env()
+            self.command(*words), check=True, capture_output=True, timeout=180, env=self._env()
         )
         return done.stdout.decode().strip()
+
+    def keep(self, name: str, environment: Path | None = None) -> None:
+        """Make the image `name`, which has `environment` in it and on its PATH."""
+        file = self.folder / "image.tar"
+        image.build(file, environment)
+        changes = ["--change", f"ENV PATH={environment}/bin:/usr/bin"] if environment else []
+        self.run("import", *changes, str(file), name)
+        file.unlink()
 
     def start(self) -> None:
         """Listen, and wait until it answers."""
@@ -88,8 +96,7 @@ def running() -> Iterator[Podman]:
     podman = Podman(folder)
     try:
         (folder / "containers.conf").write_text(CONTAINERS_CONF)
-        image.build(folder / "image.tar")
-        podman.run("import", str(folder / "image.tar"), IMAGE)
+        podman.keep(IMAGE)
         podman.start()
         yield podman
     finally:
