@@ -81,7 +81,7 @@ def test_it_is_the_teams_alone(backend: SlurmBackend, volume: str) -> None:
 @pytest.mark.timeout(120)
 def test_a_notebook_of_a_volume_runs_without_a_browser(slurm_lab: SlurmLab, volume: str) -> None:
     backend = SlurmBackend(replace(slurm_lab.settings, environments=prepared("lab")))
-    cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [],
+    cell: dict[str, object] = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [],
             "execution_count": None, "source": "print(6 * 7)"}  # fmt: skip
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
     path = backend.volume_path(volume)
