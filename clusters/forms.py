@@ -71,7 +71,7 @@ class RunForm(RefusedForm):
     )
     volume = forms.ChoiceField(
         required=False,
-        help_text="Mounted at /workspace. What lies there outlives the run.",
+        help_text="Mounted at /workspace, on a cluster at $FASTGPU_WORKSPACE. It outlives the run.",
         error_messages={"invalid_choice": "There is no such volume. Choose one of the list."},
     )
     hours = forms.IntegerField(

@@ -66,7 +66,7 @@ class ScheduleForm(RunForm):
         super().__init__(*args, **kwargs)
         volume = self.fields["volume"]
         volume.required = True
-        volume.help_text = "Mounted at /workspace. The notebook lies there, and its output will."
+        volume.help_text = "The notebook lies there, and its output will."
         volume.error_messages["required"] = "Choose the volume that the notebook lies in."
 
     @staticmethod

@@ -111,6 +111,14 @@ class Endpoint:
     port: int = 0
     token: str = ""
 
+    @property
+    def origin(self) -> str:
+        """The scheme and authority that requests to it are addressed with."""
+        if self.socket:
+            return "http://workload"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadFolder:
@@ -131,9 +139,10 @@ class LaunchSpec:
     engine that has put that one back into its own queue hands it over instead of starting
     another. `options` are the pool's, as `Backend.pool_options` names them.
 
-    `volume` names one of the engine's volumes (see `Volumes`), mounted at /workspace and the
-    folder the command starts in. `serves`: the command is a server (see `Serving`). `reads` are
-    folders shown read-only, for engines of the portal's own machine.
+    `volume` names one of the engine's volumes (see `Volumes`), the folder the command starts in:
+    mounted at /workspace where the engine can mount, and named by FASTGPU_WORKSPACE everywhere.
+    `serves`: the command is a server (see `Serving`). `reads` are folders shown read-only, for
+    engines of the portal's own machine.
     """
 
     external_name: str

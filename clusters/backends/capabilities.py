@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 from clusters.backends.base import Endpoint, LaunchSpec, Limits, Observation
 
@@ -120,6 +121,9 @@ class Serving(ABC):
 
 class Volumes(ABC):
     """Keeps volumes: folders that outlive attempts, below one this machine sees too."""
+
+    mount_point: ClassVar[str] = "/workspace"
+    """Where work finds its volume, in words for people. FASTGPU_WORKSPACE names it everywhere."""
 
     @abstractmethod
     def make_volume(self, name: str, *, team_number: int) -> None:

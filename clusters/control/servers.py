@@ -60,9 +60,8 @@ def _ask(endpoint: Endpoint, path: str) -> Any:
         if endpoint.socket:
             with dial(endpoint) as socket, _transport(socket) as transport:
                 return _read(transport, f"http://localhost{path}", headers)
-        address = f"http://{endpoint.host}:{endpoint.port}{path}"
         with _transport() as transport:
-            return _read(transport, address, headers)
+            return _read(transport, f"{endpoint.origin}{path}", headers)
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise Unreadable(f"Its server did not answer {path} ({type(error).__name__})") from error
 

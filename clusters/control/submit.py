@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.db.models import F, Sum
 
+from clusters.actions.trees import ensure_folder
 from clusters.backends.base import (
     Backend,
     BackendUnavailable,
@@ -16,6 +17,7 @@ from clusters.backends.base import (
     Limits,
     Phase,
 )
+from clusters.backends.capabilities import Volumes
 from clusters.backends.registry import backend
 from clusters.choices import REASON_OF_END, AttemptState, Reason, WorkloadKind
 from clusters.control.apply import apply_observation, end_unplaceable
@@ -23,6 +25,7 @@ from clusters.control.apps import open_lab
 from clusters.control.engines import is_answering
 from clusters.models import Attempt, GpuAllotment, Pool
 from portal.lib import clock, leases
+from portal.lib.errors import NotFound
 
 logger = logging.getLogger(__name__)
 LEASE_SECONDS = 30
@@ -66,6 +69,7 @@ def _submit(attempt: Attempt) -> bool:
         if attempt.workload.stop_requested_at is not None:
             _stop_before_start(attempt, engine)
             return True
+        _ensure_volume(attempt, engine)
         seen = engine.submit(spec_of(attempt))
     except LaunchRefused as error:
         end_unplaceable(attempt, REASON_OF_END[error.reason], str(error))
@@ -78,6 +82,17 @@ def _submit(attempt: Attempt) -> bool:
         if seen.phase == Phase.RUNNING:
             open_lab(attempt)
     return True
+
+
+def _ensure_volume(attempt: Attempt, engine: Backend) -> None:
+    """A volume of a moment ago may have no folder yet: making a row makes none."""
+    volume = attempt.workload.volume
+    if volume is None or not isinstance(engine, Volumes):
+        return
+    try:
+        ensure_folder(engine, volume)
+    except NotFound as error:
+        raise LaunchRefused("Its volume has been removed.") from error
 
 
 def _stop_before_start(attempt: Attempt, engine: Backend) -> None:

@@ -10,6 +10,7 @@ from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus
 from clusters.models import Workload, WorkloadEvent
 from clusters.queries.attempts import is_queued_by_engine
 from clusters.queries.runs import RunDetail, most_micros, rate_of
+from clusters.queries.volumes import found_at
 from portal.templatetags.portal_format import duration, money, money_precise
 
 STEPS_SHOWN = 24
@@ -101,7 +102,7 @@ def details_of(detail: RunDetail) -> list[dict[str, Any]]:
 def asked_for(job: Workload) -> list[dict[str, Any]]:
     """What every launch names."""
     gpu = f"{job.gpus} \N{MULTIPLICATION SIGN} {job.pool.gpu_model}"
-    volume = f"{job.volume.name}, at /workspace" if job.volume else "None"
+    volume = f"{job.volume.name}, at {found_at(job.volume)}" if job.volume else "None"
     return [
         {"label": "Id", "value": job.public_id, "copyable": True},
         {"label": "Launched by", "value": str(job.created_by)},

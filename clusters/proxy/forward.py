@@ -17,7 +17,7 @@ from clusters.proxy.pages import Notice
 from clusters.proxy.pages import answer as say
 from clusters.proxy.routes import Route
 from clusters.proxy.tunnel import relay
-from clusters.proxy.upstreams import Upstreams, origin_of
+from clusters.proxy.upstreams import Upstreams
 
 # An answer of this size that is here already leaves in one write with its head.
 WHOLE_BYTES = 64 * 1024
@@ -137,7 +137,7 @@ def wants_websocket(request: BaseRequest) -> bool:
 
 def url_of(endpoint: Endpoint, target: str) -> URL:
     """Where a request for `target`, a path with its query as it was sent, goes."""
-    return URL(origin_of(endpoint) + target, encoded=True)
+    return URL(endpoint.origin + target, encoded=True)
 
 
 def _invite_body(request: BaseRequest, sent: CIMultiDict[str]) -> None:

@@ -60,14 +60,6 @@ class Upstreams:
             await self.forget(route)
 
 
-def origin_of(endpoint: Endpoint) -> str:
-    """The scheme and authority that requests to it are addressed with."""
-    if endpoint.socket:
-        return "http://workload"
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"http://{host}:{endpoint.port}"
-
-
 def _open(endpoint: Endpoint) -> ClientSession:
     return ClientSession(
         connector=_Connector(endpoint),

@@ -11,6 +11,7 @@ from billing.queries.storage import month_micros_of
 from clusters.access import pools_of
 from clusters.actions.trees import keeper
 from clusters.actions.volumes import RESOURCE_KIND, may_change
+from clusters.backends.capabilities import Volumes
 from clusters.backends.registry import backend_names
 from clusters.choices import AT_REST
 from clusters.models import Pool, Volume, Workload
@@ -29,6 +30,11 @@ class VolumeRow:
     place: str
     pools: tuple[Pool, ...]
     may_change: bool
+
+    @property
+    def found_at(self) -> str:
+        """Where notebooks and jobs find it."""
+        return found_at(self.volume)
 
     @property
     def used_bytes(self) -> int | None:
@@ -60,6 +66,12 @@ class Place:
     def words(self) -> str:
         """It and what can mount it, on one line."""
         return f"{self.label}: {', '.join(pool.name for pool in self.pools)}"
+
+
+def found_at(volume: Volume) -> str:
+    """Where work that mounts it finds it."""
+    engine = keeper(volume.backend)
+    return (engine or Volumes).mount_point
 
 
 def rows_of(actor: Actor, volumes: Sequence[Volume]) -> list[VolumeRow]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.slurm.lab import SlurmLab
@@ -17,15 +19,19 @@ POOL = (
     "--slug=slurm", "--name=A100 on Slurm", "--backend=slurm", "--gpu-model=NVIDIA A100",
     "--price=0.21", "--option=partition=gpu", "--option=gpu_type=a100", "--max-gpus=32",
     "--max-nodes=4", "--memory-gib-per-gpu=2", "--cores-per-gpu=4", "--grace-seconds=2",
-    "--environment=system", "--environment=pytorch",
+    "--environment=system", "--environment=pytorch", "--environment=lab",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def stack(slurm_lab: SlurmLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A FastGPU with a pool on the lab's Slurm, added as an operator would."""
-    settings = slurm_lab.env | {"SLURM_ENVIRONMENTS": str(prepared("pytorch"))}
-    with running(tmp_path_factory.mktemp("slurm") / "var", settings) as started:
+    folder = tmp_path_factory.mktemp("slurm")
+    (folder / "environments").mkdir()
+    for name in ("pytorch", "lab"):
+        (folder / "environments" / name).symlink_to(prepared(name) / name)
+    settings = slurm_lab.env | {"SLURM_ENVIRONMENTS": str(folder / "environments")}
+    with running(folder / "var", settings) as started:
         ((team,),) = ask_database(started, "SELECT id FROM accounts_team")
         slurm_lab.add_user(team)
         started.manage("add_pool", *POOL)
@@ -135,6 +141,36 @@ def test_training_across_nodes_survives_the_loss_of_one(
         job,
     )
     assert billed == [(1, True), (2, True)]
+
+
+@pytest.mark.timeout(300)
+def test_a_notebook_on_two_gpus_opens_and_its_volume_outlives_it(developer: Developer) -> None:
+    asked = {"name": "on slurm", "size_gib": 1, "pool": "slurm"}
+    volume = developer.http.post("/volumes", json=asked).json()["id"]
+    until(lambda: developer.http.get(f"/volumes/{volume}").json()["measured_at"])
+    body = {"name": "on slurm", "pool": "slurm", "gpus": 2, "environment": "lab", "volume": volume}
+    made = developer.http.post("/notebooks", json=body)
+    assert made.status_code == 201, made.text
+    path = f"/notebooks/{made.json()['id']}"
+    until(lambda: developer.http.get(path).json()["is_ready"], seconds=120)
+    grant = developer.http.post(f"{path}/access").json()
+    where = urlsplit(grant["url"])
+    origin = f"http://127.0.0.1:{where.port}"
+
+    def status(method: str, path: str, token: str, **content: str) -> int:
+        headers = {"Host": where.netloc, "Authorization": f"token {token}"}
+        body = content or None
+        return httpx.request(method, origin + path, json=body, headers=headers).status_code
+
+    assert status("GET", "/api/status", grant["token"]) == 200
+    assert status("GET", "/api/status", "fgn_" + "x" * 32) in {401, 403}
+    note = {"type": "file", "format": "text", "content": "kept"}
+    assert status("PUT", "/api/contents/note.txt", grant["token"], **note) == 201
+    developer.http.post(f"{path}/stop")
+    until(lambda: developer.http.get(path).json()["status"] == "stopped")
+    kept = developer.http.get(f"/volumes/{volume}/files/note.txt")
+    assert (kept.status_code, kept.text) == (200, "kept")
+    assert status("GET", "/api/status", grant["token"]) != 200
 
 
 def check_training(log: str, *, world: int) -> None:

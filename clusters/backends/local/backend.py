@@ -36,7 +36,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from clusters.backends import files
+from clusters.backends import files, volumes
 from clusters.backends.base import (
     Backend,
     BackendError,
@@ -72,7 +72,6 @@ from clusters.backends.local import (
     serving,
     starter,
     uids,
-    volumes,
     watch,
 )
 from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS
@@ -272,7 +271,7 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
     def make_volume(self, name: str, *, team_number: int) -> None:
         """See Volumes.make_volume. Raises BackendUnavailable when the disk says no."""
         owner = self.volume_owner(team_number)
-        volumes.make(self._settings.root, name, owner[0] if owner else None)
+        volumes.make(self._settings.root, name, owner)
 
     def volume_path(self, name: str) -> Path:
         """See Volumes.volume_path."""

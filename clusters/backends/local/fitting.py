@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 
-from clusters.backends.local import erase, mounts, watch
+from clusters.backends import erase
+from clusters.backends.local import mounts, watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

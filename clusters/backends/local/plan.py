@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clusters.backends import volumes
 from clusters.backends.base import BackendError, LaunchRefused, LaunchSpec
 from clusters.backends.local import (
     cgroups,
@@ -24,7 +25,6 @@ from clusters.backends.local import (
     shown,
     tools,
     uids,
-    volumes,
     watch,
 )
 from clusters.backends.local.gpus import Gpu

@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clusters.backends import volumes
 from clusters.backends.base import Health
-from clusters.backends.local import checkpoints, mounts, volumes
+from clusters.backends.local import checkpoints, mounts
 from clusters.backends.local.settings import LocalSettings
 
 CACHE_SECONDS = 60.0

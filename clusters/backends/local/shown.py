@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from clusters.backends.base import LaunchRefused, LaunchSpec, ReadFolder
 from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS_FOLDER
-from clusters.backends.local.volumes import FOLDER as VOLUMES_FOLDER
+from clusters.backends.volumes import FOLDER as VOLUMES_FOLDER
 
 HOME = "/home/run"
 CHECKPOINTS = f"{HOME}/checkpoints"

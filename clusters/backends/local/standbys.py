@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clusters.backends import erase
 from clusters.backends.base import LaunchRefused
 from clusters.backends.capabilities import StandbyState, StandbyWish
-from clusters.backends.local import attempts, claims, erase, standby_plan, starter, uids, watch
+from clusters.backends.local import attempts, claims, standby_plan, starter, uids, watch
 from clusters.backends.local.probe import Capability
 from clusters.backends.local.settings import LocalSettings
 from clusters.backends.local.stamps import build_stamp

@@ -21,7 +21,8 @@ import os
 import socket
 import time
 
-from clusters.backends.local import erase, fitting, watch
+from clusters.backends import erase
+from clusters.backends.local import fitting, watch
 from clusters.backends.local.joblog import JobLog
 from clusters.backends.local.supervise import Supervisor
 

@@ -69,11 +69,33 @@ keep() {
     code=$result
 }
 
+# The address of this node for other machines: Slurm knows it, names may not resolve.
+find_address() {
+    address=$(scontrol show node "$SLURMD_NODENAME" --oneliner |
+        sed -n 's/.* NodeAddr=\([^ ]*\).*/\1/p')
+    : "${address:=$SLURMD_NODENAME}"
+}
+
+# The command's variables are read from their file by what becomes the command: arguments are for
+# everybody on the node to see. Python sets two signals, which bash could not set back.
+become_command='
+import os, signal, sys
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+folder, *extra = map(os.fsencode, sys.argv[1:])
+with open(folder + b"/env", "rb") as file:
+    words = file.read().split(b"\0")[:-1] + extra
+env = dict(os.environb)
+del env[b"LC_ALL"]
+env.update(word.split(b"=", 1) for word in words)
+os.setsid()
+os.execve(b"/bin/bash", [b"/bin/bash", folder + b"/command"], env)
+'
+
 run_command() {
     local mine=0 process extra
     # Limits of a user count all their processes on the node: those here already come on top.
     for process in /proc/[0-9]*; do [ ! -O "$process" ] || mine=$((mine + 1)); done
-    mapfile -t -d '' variables < "$folder/in/env"
     extra=(
         "HOME=$place/home" "FASTGPU_ATTEMPT=$((plan[attempt] + restart))"
         "NNODES=${plan[nodes]}" "NODE_RANK=$rank" "PET_NNODES=${plan[nodes]}"
@@ -82,14 +104,18 @@ run_command() {
         "MASTER_PORT=$port" "PET_MASTER_PORT=$port"
     )
     [ -z "$task" ] || extra+=("FASTGPU_ARRAY_INDEX=$task")
+    if [ -n "${plan[serve]:-}" ]; then
+        find_address
+        extra+=("FASTGPU_SERVE_HOST=$address" "FASTGPU_SERVE_FILE=$place/${plan[serve]}")
+    fi
     (
         printf '%s\n' "$BASHPID" >&4
-        cd "$place/home" || exit 74
+        cd "${plan[workspace]:-$place/home}" || exit 74
         unset FASTGPU_FOLDER FASTGPU_MASTER FASTGPU_PORT
         ulimit -c 0
         ulimit -u $((plan[pids] + mine)) 2> /dev/null
         trap - TERM USR1
-        exec setsid env -- "${variables[@]}" "${extra[@]}" /bin/bash "$folder/in/command" \
+        LC_ALL=C exec python3 -I -S -c "$become_command" "$folder/in" "${extra[@]}" \
             < /dev/null >&4 2>&1 4>&-
     ) &
     keep $!
@@ -153,11 +179,9 @@ mkdir "$place/home" || exit 74
 code=143
 if [ ! -e "$folder/in/stop$suffix" ]; then
     if [ "${plan[nodes]}" -gt 1 ]; then
-        # The address by which the other nodes reach this one; srun knows it, names may not resolve.
         choose_port
-        master=$(scontrol show node "$SLURMD_NODENAME" --oneliner |
-            sed -n 's/.* NodeAddr=\([^ ]*\).*/\1/p')
-        : "${master:=$SLURMD_NODENAME}"
+        find_address
+        master=$address
         start_keeper "$place/log" "${plan[ceiling]}" 0 "$SLURM_JOB_ID.0"
         run_nodes
     else

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from clusters.backends import volumes
 from clusters.backends.base import (
     Backend,
+    BackendError,
     BackendUnavailable,
+    Endpoint,
     Handle,
     Health,
     LaunchRefused,
@@ -32,13 +35,16 @@ from clusters.backends.capabilities import (
     Requeue,
     Reservation,
     Reservations,
+    Serving,
+    Volumes,
 )
-from clusters.backends.slurm import jobs, script, stops
+from clusters.backends.slurm import jobs, script, stops, users
 from clusters.backends.slurm.cli import Tools, last_line
 from clusters.backends.slurm.folders import Folders, Record
 from clusters.backends.slurm.nodes import Nodes
 from clusters.backends.slurm.reservations import Bookings
 from clusters.backends.slurm.rest import Rest
+from clusters.backends.slurm.serving import Servers
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.submission import Submission
 from clusters.backends.slurm.survey import Watch
@@ -76,10 +82,13 @@ def make_slurm(  # noqa: PLR0913  # one argument a setting
     )
 
 
-class SlurmBackend(Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reservations):
+class SlurmBackend(
+    Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reservations, Serving, Volumes
+):
     """One Slurm cluster. Holds no state but caches: all it knows lies in its shared folder."""
 
     queues = True
+    mount_point = "$FASTGPU_WORKSPACE"
     pool_options = jobs.POOL_OPTIONS
 
     def __init__(self, settings: SlurmSettings) -> None:
@@ -88,6 +97,7 @@ class SlurmBackend(Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reser
         self._folders = Folders(settings.root)
         self._watch = Watch(settings, self._tools, self._folders)
         self._nodes = Nodes(self._tools)
+        self._servers = Servers(self._folders, self._nodes, self._watch)
         self._bookings = Bookings(settings, self._tools)
         self._submission = Submission(
             settings, self._tools, self._folders, Rest(settings), self._watch
@@ -217,6 +227,42 @@ class SlurmBackend(Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reser
     def reservations(self) -> Sequence[Reservation]:
         """See Reservations.reservations."""
         return self._bookings.read()
+
+    def endpoint(self, external_name: str, service: str) -> Endpoint | None:
+        """See Serving.endpoint: known once the server has said its port. BackendUnavailable."""
+        record = self._record(external_name)
+        return None if record is None else self._servers.endpoint(record, service)
+
+    def open_terminal(self, external_name: str) -> None:
+        """Always raises BackendError: nothing of ours waits beside the command on a node."""
+        raise BackendError(
+            "Jobs on Slurm have no terminal from here. A notebook's JupyterLab has one of its own."
+        )
+
+    def make_volume(self, name: str, *, team_number: int) -> None:
+        """See Volumes.make_volume. Raises BackendUnavailable, also where the team has no user."""
+        owner = self.volume_owner(team_number)
+        try:
+            self._folders.create_tree()
+        except OSError as error:
+            raise BackendUnavailable(f"The shared folder cannot be used: {error}") from error
+        volumes.make(self._settings.root, name, owner)
+
+    def volume_path(self, name: str) -> Path:
+        """See Volumes.volume_path."""
+        return volumes.path_of(self._settings.root, name)
+
+    def volume_owner(self, team_number: int) -> tuple[int, int] | None:
+        """See Volumes.volume_owner. Raises BackendUnavailable where the team has no user."""
+        try:
+            user = users.resolve(self._settings, team_number)
+        except LaunchRefused as error:
+            raise BackendUnavailable(str(error)) from error
+        return (user.pw_uid, user.pw_gid) if os.geteuid() == 0 else None
+
+    def erase_volume(self, name: str) -> None:
+        """See Volumes.erase_volume. Raises BackendUnavailable when the disk says no."""
+        volumes.erase_one(self._settings.root, name)
 
     def _record(self, external_name: str) -> Record | None:
         if not script.NAME.fullmatch(external_name):

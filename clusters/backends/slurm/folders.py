@@ -3,14 +3,16 @@
 Below the root, all of it owned by the portal's user and closed to listing (0711)::
 
     lib/<hash>.sh, lib/<hash>.py     the wrapper, as compute nodes run it
+    lib/sdk-<hash>.zip               the SDK, for what runs there
     checkpoints/<team>-<run>/        0700, the team's: FASTGPU_CHECKPOINT_DIR of all attempts
+    volumes/<name>/                  0700, the team's: FASTGPU_WORKSPACE of who mounts it
     attempts/<external name>/
         record.json                  0600: what was submitted, and as which Slurm job
         end.json                     0600: the last observation, once it has ended
         lock                         held while somebody submits
         in/                          command, env (0400, the team's), plan, stop
         starts/                      0700, the team's, one folder per start of the job:
-            <restart>/               started, ended, log, home/ (arrays: <task>.<restart>/)
+            <restart>/               started, ended, log, port, home/ (arrays: <task>.<restart>/)
 
 The content of `starts` is hostile: it is reached from open directories, without following links,
 and only plain files of the team's own user are read, up to a bound.
@@ -30,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from clusters.backends import files
+from clusters.backends import files, volumes
 from clusters.backends.base import (
     EndReason,
     LaunchRefused,
@@ -41,6 +43,7 @@ from clusters.backends.base import (
 )
 
 MAX_FACT_BYTES = 200
+PORT_FILE = "port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class Record:
     `origin` names the attempt whose folder the job works in; `restart` counts Slurm's restarts
     of the job up to this attempt: together they say where its files are. `job_id` "" means that
     a submission was tried and its outcome is unknown. `successor` is the attempt that took the
-    job over. `tasks` is the size of an array, 0 for a single job; `task` the place in it.
+    job over. `tasks` is the size of an array, 0 for a single job; `task` the place in it. `token`
+    is what its server demands, "" for what serves nothing.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Record:
     successor: str = ""
     tasks: int = 0
     task: int = -1
+    token: str = ""
 
     @property
     def job_name(self) -> str:
@@ -103,7 +108,8 @@ class Folders:
 
     def create_tree(self) -> None:
         """Make the folders that must be there; OSError when the file system says no."""
-        for folder in (self.root, self._attempts, self._checkpoints, self.root / "lib"):
+        own = (self._attempts, self._checkpoints, self.root / "lib", self.root / volumes.FOLDER)
+        for folder in (self.root, *own):
             folder.mkdir(exist_ok=True, parents=True)
             if stat.S_IMODE(folder.stat().st_mode) != 0o711 and folder != self.root:
                 folder.chmod(0o711)
@@ -247,6 +253,12 @@ class Folders:
             code=int(ended[1]) if ended and 0 <= ended[1] <= 255 else None,
         )
 
+    def port(self, record: Record) -> int | None:
+        """Where the attempt says that its server listens; None where it says nothing of use."""
+        with contextlib.suppress(FileNotFoundError), self._place(record) as place:
+            return _port(place, record.uid)
+        return None
+
     def has_begun(self, record: Record) -> bool:
         """Whether the wrapper ever ran for this start."""
         with contextlib.suppress(FileNotFoundError), self._place(record):
@@ -309,6 +321,20 @@ def _numbers(folder: int, name: str, uid: int, count: int) -> list[float] | None
     finally:
         os.close(fd)
     return found if len(found) == count and all(0 <= one < 1e11 for one in found) else None
+
+
+def _port(folder: int, uid: int) -> int | None:
+    fd = _open_plain(folder, PORT_FILE, uid)
+    try:
+        text = os.read(fd, MAX_FACT_BYTES + 1)
+        said = json.loads(text) if len(text) <= MAX_FACT_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    finally:
+        os.close(fd)
+    port = said.get("port") if isinstance(said, dict) else None
+    # Below are ports that only root may have.
+    return port if isinstance(port, int) and 1024 <= port <= 65_535 else None
 
 
 def _touched(folder: int, name: str, uid: int) -> float | None:

@@ -10,6 +10,7 @@ from clusters.backends.base import BackendUnavailable, GpuDescription, NodeDescr
 from clusters.backends.slurm.cli import Tools, last_line
 
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
 GPUS = re.compile(r"gpu(?::(?P<kind>[A-Za-z_][\w.-]*))?:(?P<count>\d+)")
 IN_USE = re.compile(r"gres/gpu=(\d+)")
 # Parts of a node's state in which it takes no work; what follows them are marks such as "*".
@@ -24,6 +25,7 @@ class Node:
     """A line of `scontrol show node`; `began` is when its slurmd did, 0 where that is not told."""
 
     name: str
+    address: str
     state: str
     partitions: tuple[str, ...]
     gres: str
@@ -80,6 +82,13 @@ class Nodes:
                 if "DRAIN" in self._named(name).state:
                     raise
 
+    def address(self, name: str) -> str:
+        """Where Slurm reaches the node. Raises BackendUnavailable."""
+        found = self._named(name).address
+        if not ADDRESS.fullmatch(found):
+            raise BackendUnavailable(f"{name}: {found!r} is no address.")
+        return found
+
     def _update(self, name: str, *words: str) -> None:
         answer = self._tools.run("scontrol", "update", f"NodeName={name}", *words)
         if answer.status != 0:
@@ -116,6 +125,7 @@ def parse_nodes(answer: bytes) -> Iterator[Node]:
             in_use = IN_USE.search(words.get("AllocTRES", ""))
             yield Node(
                 name=words["NodeName"],
+                address=words.get("NodeAddr", words["NodeName"]),
                 state=words.get("State", "UNKNOWN"),
                 partitions=tuple(words.get("Partitions", "").split(",")),
                 gres=words.get("Gres", ""),

@@ -9,8 +9,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.backends.base import EndReason, LaunchRefused, LaunchSpec
-from clusters.backends.slurm.folders import Folders, write_file
+from clusters.backends import volumes
+from clusters.backends.base import BackendError, EndReason, LaunchRefused, LaunchSpec
+from clusters.backends.slurm import sdk
+from clusters.backends.slurm.folders import PORT_FILE, Folders, write_file
 
 HERE = Path(__file__).parent
 BATCH = (HERE / "attempt.sh").read_bytes()
@@ -24,11 +26,26 @@ OURS = re.compile(
     r"FASTGPU_.*|PET_.*|MASTER_ADDR|MASTER_PORT|NNODES|NODE_RANK|SLURM_.*|SLURMD_.*|HOME|"
     r"CUDA_VISIBLE_DEVICES|ROCR_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|NVIDIA_.*"
 )
+PYTHONPATH = "PYTHONPATH"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 MAX_COMMAND_BYTES = 4 << 20
 MAX_ENV_BYTES = 1 << 20
 MAX_ENV_VALUE_BYTES = 120_000
 """Linux takes 128 KiB for one string of an environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an attempt stands on: who it runs as, its environment and volume, where tools are.
+
+    `token` is what its server demands, "" for what serves nothing.
+    """
+
+    user: pwd.struct_passwd
+    prefix: Path | None
+    workspace: Path | None
+    path: str
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +55,7 @@ class Prepared:
     folder: Path
     keeper: Path
     script: Path
+    sdk: Path
 
 
 def validate(spec: LaunchSpec) -> None:
@@ -50,6 +68,8 @@ def validate(spec: LaunchSpec) -> None:
         raise LaunchRefused(f"The command is longer than {MAX_COMMAND_BYTES} bytes.")
     if spec.team_number <= 0 or spec.nodes <= 0 or spec.gpus % spec.nodes:
         raise LaunchRefused("The GPUs cannot be shared equally by the nodes.")
+    if spec.serves and spec.nodes > 1:
+        raise LaunchRefused("What serves pages runs on one node.")
     total = 0
     for key, value in spec.env.items():
         if not key or "=" in key or "\0" in key + value:
@@ -82,11 +102,25 @@ def prefix_of(environments: Path | None, slug: str) -> Path | None:
     return (environments / slug).resolve()
 
 
-def prepare(
-    spec: LaunchSpec, folders: Folders, user: pwd.struct_passwd, prefix: Path | None, path: str
-) -> Prepared:
+def workspace_of(spec: LaunchSpec, root: Path, user: pwd.struct_passwd) -> Path | None:
+    """The folder of the spec's volume; None where it has none. Raises LaunchRefused."""
+    if not spec.volume:
+        return None
+    try:
+        folder = volumes.path_of(root, spec.volume)
+    except BackendError as error:
+        raise LaunchRefused(str(error)) from error
+    # It lies in a folder that only the portal can write, so it is no link.
+    if not folder.is_dir():
+        raise LaunchRefused(f"The volume {spec.volume} is not on this cluster.")
+    if folder.stat().st_uid != user.pw_uid:
+        raise LaunchRefused(f"The volume {spec.volume} is another team's.")
+    return folder
+
+
+def prepare(spec: LaunchSpec, folders: Folders, ground: Ground) -> Prepared:
     """Fill the attempt's folder; may be repeated with the same result. Raises OSError."""
-    folder = folders.attempt(spec.external_name)
+    folder, user = folders.attempt(spec.external_name), ground.user
     inside = folder / "in"
     inside.mkdir(mode=0o711, exist_ok=True)
     inside.chmod(0o711)
@@ -94,11 +128,12 @@ def prepare(
         folder,
         folders.install(KEEPER, f"{HASH}.py"),
         folders.install(BATCH, f"{HASH}.sh"),
+        sdk.install(folders),
     )
     checkpoints = folders.checkpoints(spec.team_number, spec.run_id)
     folders.give(checkpoints, user.pw_uid, user.pw_gid)
     folders.give(folder / "starts", user.pw_uid, user.pw_gid)
-    env = environment(spec, user, prefix, checkpoints)
+    env = environment(spec, ground, made, checkpoints)
     private = {
         "command": spec.command.encode() + b"\n",
         "env": b"".join(f"{key}={value}\0".encode() for key, value in env.items()),
@@ -107,11 +142,11 @@ def prepare(
         write_file(inside / name, content, mode=0o400)
         if os.geteuid() == 0:
             os.chown(inside / name, user.pw_uid, user.pw_gid)
-    write_plan(folder, plan(spec, made, path))
+    write_plan(folder, plan(spec, made, ground))
     return made
 
 
-def plan(spec: LaunchSpec, made: Prepared, path: str) -> dict[str, str]:
+def plan(spec: LaunchSpec, made: Prepared, ground: Ground) -> dict[str, str]:
     """What the wrapper needs to know; nothing secret."""
     return {
         "attempt": str(spec.attempt_number),
@@ -123,7 +158,9 @@ def plan(spec: LaunchSpec, made: Prepared, path: str) -> dict[str, str]:
         "pids": str(spec.limits.pids),
         "keeper": str(made.keeper),
         "script": str(made.script),
-        "path": path,
+        "path": ground.path,
+        "workspace": str(ground.workspace or ""),
+        "serve": PORT_FILE if spec.serves else "",
     }
 
 
@@ -142,12 +179,14 @@ def read_plan(folder: Path) -> dict[str, str]:
 
 
 def environment(
-    spec: LaunchSpec, user: pwd.struct_passwd, prefix: Path | None, checkpoints: Path
+    spec: LaunchSpec, ground: Ground, made: Prepared, checkpoints: Path
 ) -> dict[str, str]:
     """What the command finds set, besides what Slurm and the wrapper set on the node.
 
-    The user's values win except over who it is, where it is and its GPUs.
+    The user's values win except over who it is, where it is and its GPUs. The SDK is found after
+    what the user's PYTHONPATH names.
     """
+    user, prefix = ground.user, ground.prefix
     env = {
         "PATH": f"{prefix}/bin:{SYSTEM_PATH}" if prefix else SYSTEM_PATH,
         "USER": user.pw_name,
@@ -161,6 +200,11 @@ def environment(
     if prefix:
         env["VIRTUAL_ENV"] = str(prefix)
     env |= {key: value for key, value in spec.env.items() if not OURS.fullmatch(key)}
+    env[PYTHONPATH] = ":".join(filter(None, (env.get(PYTHONPATH), str(made.sdk))))
+    if ground.workspace:
+        env["FASTGPU_WORKSPACE"] = str(ground.workspace)
+    if ground.token:
+        env["FASTGPU_SERVE_TOKEN"] = ground.token
     return env | {
         "FASTGPU_RUN_ID": spec.run_id,
         "FASTGPU_GPU_COUNT": str(spec.gpus // spec.nodes),

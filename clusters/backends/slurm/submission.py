@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pwd
+import secrets
 import time
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from clusters.backends.slurm.cli import Tools, last_line, raise_for_submission
 from clusters.backends.slurm.folders import Folders, Record
 from clusters.backends.slurm.listing import Row, read_accounts
 from clusters.backends.slurm.rest import NotSent, Rest
+from clusters.backends.slurm.script import Ground
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.survey import Watch
 
@@ -52,26 +53,31 @@ class Submission:
         user = users.resolve(self._settings, spec.team_number)
         try:
             self._folders.create_tree()
+            workspace = script.workspace_of(spec, self._settings.root, user)
+            token = secrets.token_urlsafe(32) if spec.serves else ""
+            ground = Ground(user, prefix, workspace, self._tools.path, token)
             with self._folders.turn(spec.external_name):
                 known = self._folders.load(spec.external_name)
                 if known is not None:
+                    # Should there be two jobs in the end, both know the same token.
+                    ground = replace(ground, token=known.token or token)
                     known = self._settle(known)
                 if known is not None and known.restart > 0:
                     self._hand_over(spec, known)
                 if known is not None:
                     return known
-                taken = self._take_over(spec, user) if spec.previous_name else None
+                taken = self._take_over(spec, ground) if spec.previous_name else None
                 if taken is not None:
                     return taken
-                path = self._tools.path
-                script.prepare(spec, self._folders, user, prefix, path)
-                return self._start(spec, user, array, tasks)
+                script.prepare(spec, self._folders, ground)
+                return self._start(spec, ground, array, tasks)
         except OSError as error:
             raise BackendUnavailable(f"The shared folder cannot be used: {error}") from error
 
     # ---- a new job ----
 
-    def _start(self, spec: LaunchSpec, user: pwd.struct_passwd, array: str, tasks: int) -> Record:
+    def _start(self, spec: LaunchSpec, ground: Ground, array: str, tasks: int) -> Record:
+        user = ground.user
         record = Record(
             name=spec.external_name,
             user=user.pw_name,
@@ -81,10 +87,11 @@ class Submission:
             tried_at=time.time(),
             origin=spec.external_name,
             tasks=tasks,
+            token=ground.token,
         )
         self._folders.save(record)
         try:
-            job_id = self._hand_in(spec, user, array)
+            job_id = self._hand_in(spec, ground, array)
         except LaunchRefused:
             self._folders.forget(spec.external_name)
             raise
@@ -92,7 +99,8 @@ class Submission:
         self._folders.save(record)
         return record
 
-    def _hand_in(self, spec: LaunchSpec, user: pwd.struct_passwd, array: str) -> str:
+    def _hand_in(self, spec: LaunchSpec, ground: Ground, array: str) -> str:
+        user = ground.user
         folder = self._folders.attempt(spec.external_name)
         if self._rest.is_configured and not array:
             try:
@@ -135,10 +143,10 @@ class Submission:
 
     # ---- a job Slurm has put back into its queue ----
 
-    def _take_over(self, spec: LaunchSpec, user: pwd.struct_passwd) -> Record | None:
+    def _take_over(self, spec: LaunchSpec, ground: Ground) -> Record | None:
         """The next start of the previous attempt's job; None where a new job is needed."""
         before = self._folders.load(spec.previous_name)
-        if before is None or not before.job_id or before.user != user.pw_name:
+        if before is None or not before.job_id or before.user != ground.user.pw_name:
             return None
         if before.successor not in ("", spec.external_name):
             return None

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from clusters.backends.local.erase import clear, erase
+from clusters.backends.erase import clear, erase
 
 NOBODY = 65_534
 ERASE = (
-    "import os, sys; from clusters.backends.local.erase import erase\n"
+    "import os, sys; from clusters.backends.erase import erase\n"
     "os.chdir(sys.argv[1]); uid = int(sys.argv[2])\n"
     "if uid != os.geteuid(): os.setgroups([]); os.setresgid(uid, uid, uid); os.setuid(uid)\n"
     "erase('tree')"

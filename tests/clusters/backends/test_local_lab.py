@@ -81,7 +81,7 @@ class Server:
                 socket, f"ws://lab/api/kernels/{kernel}/channels", additional_headers=self.headers
             )
         with connection:
-            connection.send(_request(code))
+            connection.send(execute_request(code))
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
                 message = json.loads(connection.recv(timeout=30))
@@ -90,7 +90,8 @@ class Server:
         pytest.fail("the kernel printed nothing")
 
 
-def _request(code: str) -> str:
+def execute_request(code: str) -> str:
+    """What asks a kernel to run the code, in Jupyter's protocol."""
     header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3",
               "username": "", "session": uuid.uuid4().hex, "date": ""}  # fmt: skip
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {},

@@ -17,12 +17,13 @@ from clusters.backends.base import EndReason
 from clusters.choices import AttemptState, Reason, WorkloadStatus
 from clusters.control.placement import place
 from clusters.control.submit import spec_of
-from clusters.models import Attempt, GpuAllotment, Workload
+from clusters.models import Attempt, GpuAllotment, Volume, Workload
 from clusters.tasks import drive_pool
 from portal.lib import clock
 from portal.lib.errors import NotFound
 from tests.conftest import Engine
 from tests.fakes.loop import tick
+from tests.fakes.notebooks import make_volume
 
 REQUEST = JobRequest(name="digits", pool="a100", gpus=1, command="true", time_limit_seconds=600)
 
@@ -57,6 +58,25 @@ def test_what_does_not_fit_queues_in_order(actor: Actor, engine: Engine) -> None
     large.refresh_from_db()
     small.refresh_from_db()
     assert [large.status, small.status] == ["running", "running"]
+
+
+def test_a_volume_of_a_moment_ago_has_its_folder_at_the_start(actor: Actor, engine: Engine) -> None:
+    volume = make_volume(actor)
+    launch(actor, replace(REQUEST, volume=volume.public_id))
+    drive_pool(engine.pool.pk)
+    assert engine.backend.volume_path(volume.public_id).is_dir()
+
+
+def test_a_launch_whose_volume_was_removed_meanwhile_is_refused_and_leaves_no_folder(
+    actor: Actor, engine: Engine
+) -> None:
+    volume = make_volume(actor)
+    job = launch(actor, replace(REQUEST, volume=volume.public_id))
+    Volume.objects.update(removed_at=clock.now())
+    drive_pool(engine.pool.pk)
+    attempt = Attempt.objects.get(workload=job)
+    assert (attempt.state, attempt.detail) == (AttemptState.ENDED, "Its volume has been removed.")
+    assert not engine.backend.volume_path(volume.public_id).exists()
 
 
 def test_driving_twice_submits_once(actor: Actor, engine: Engine) -> None:

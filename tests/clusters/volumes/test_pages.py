@@ -23,6 +23,7 @@ from tests.clusters.files.conftest import names_in
 from tests.clusters.volumes.conftest import GIB, MIB, mount
 from tests.clusters.volumes.test_api import zipped
 from tests.conftest import Engine
+from tests.fakes.serving import ServingBackend
 
 SignIn = Callable[[User], Client]
 
@@ -158,6 +159,22 @@ def test_a_folder_shows_what_is_in_it(browser: Client, volume: Volume, root: Pat
     assert part.startswith('<div id="files" data-path="a &amp; b"')
     whole = text(browser, where, **{"HX-Request": "true", "HX-History-Restore-Request": "true"})
     assert "<html" in whole
+
+
+class NoMounts(ServingBackend):
+    """An engine that can mount nothing, as Slurm."""
+
+    mount_point = "$FASTGPU_WORKSPACE"
+
+
+@pytest.mark.parametrize("engine_class", [NoMounts, ServingBackend])
+def test_it_is_said_where_work_finds_it(
+    browser: Client, actor: Actor, volume: Volume, root: Path, engine_class: type[ServingBackend]
+) -> None:
+    page = text(browser, f"/volumes/{volume.public_id}/")
+    assert f"find it at <code>{engine_class.mount_point}</code>" in page
+    job = mount(actor, volume)
+    assert f"data, at {engine_class.mount_point}" in text(browser, f"/jobs/{job.public_id}/")
 
 
 def test_a_folder_is_shown_page_by_page_in_any_order(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -55,7 +56,11 @@ def main() -> int:
         app.io_loop.add_callback(lambda: place.tell_port(app.port))
     if "FASTGPU_STANDBY" in started_with:
         app.io_loop.add_callback(stand_by, app, Handover(started_with), place)
-    app.start()
+    try:
+        app.start()
+    finally:
+        # Without a sandbox it lies where it would stay.
+        shutil.rmtree(scratch, ignore_errors=True)
     return 0
 
 

@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from clusters.backends import erase
 from clusters.backends.base import BackendError, BackendUnavailable
-from clusters.backends.local import erase
 
 FOLDER = "volumes"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -20,15 +20,18 @@ def path_of(root: Path, name: str) -> Path:
     return root / FOLDER / name
 
 
-def make(root: Path, name: str, uid: int | None) -> None:
-    """Make the folder for `uid` (None: for whom the portal runs as). Raises BackendUnavailable."""
+def make(root: Path, name: str, owner: tuple[int, int] | None) -> None:
+    """Make the folder for `owner`, a uid and gid (None: whom the portal runs as).
+
+    Raises BackendError for what is no name, BackendUnavailable when the disk says no.
+    """
     folder = path_of(root, name)
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        if uid is not None:
+        if owner is not None:
             # It lies in a folder that only the portal can write, so it is no link.
-            os.chown(folder, uid, uid)
+            os.chown(folder, *owner)
     except OSError as error:
         raise BackendUnavailable(f"The volume {name} could not be made: {error}") from error
 

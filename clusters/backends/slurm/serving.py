@@ -1,0 +1,42 @@
+"""Where the servers of attempts listen, on the nodes of the cluster.
+
+The attempt says at which port, in a file that hostile code writes; the machine is the one Slurm has
+given it, whatever the file says. So an attempt can lead the proxy to nothing but ports of its own
+node, where it can connect by itself.
+"""
+
+from __future__ import annotations
+
+from clusters.backends.base import Endpoint, Phase
+from clusters.backends.slurm.folders import Folders, Record
+from clusters.backends.slurm.nodes import Nodes
+from clusters.backends.slurm.survey import Watch
+
+SERVICES = ("lab", "tensorboard")
+"""What the command of an attempt may serve."""
+
+
+class Servers:
+    """Finds servers of one cluster."""
+
+    def __init__(self, folders: Folders, nodes: Nodes, watch: Watch) -> None:
+        self._folders = folders
+        self._nodes = nodes
+        self._watch = watch
+
+    def endpoint(self, record: Record, service: str) -> Endpoint | None:
+        """See Serving.endpoint. Raises BackendUnavailable."""
+        if service not in SERVICES or not record.token:
+            return None
+        port = self._folders.port(record)
+        node = self._node(record) if port is not None else ""
+        if port is None or not node:
+            return None
+        return Endpoint(host=self._nodes.address(node), port=port, token=record.token)
+
+    def _node(self, record: Record) -> str:
+        """The node this start of the attempt runs on; "" where it does not."""
+        row = self._watch.row_of(record, self._watch.look())
+        if row is None or row.phase is not Phase.RUNNING or row.restarts != record.restart:
+            return ""
+        return row.node
