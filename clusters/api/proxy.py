@@ -58,7 +58,7 @@ class _DeedView(_ProxyView):
     """What somebody asked of a run at its own address."""
 
     @staticmethod
-    def deed(actor: Actor, run_id: str) -> object:
+    def deed(actor: Actor, run_id: str, /) -> object:
         """What was asked."""
         raise NotImplementedError
 

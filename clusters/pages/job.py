@@ -37,7 +37,10 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     """
     found = job_for(request.actor, job_id[:60])
     chosen = asked_attempt(request)
-    context = _now(request, found, chosen) | {"command": found.command, "chart_words": chart_words(found)}
+    context = _now(request, found, chosen) | {
+        "command": found.command,
+        "chart_words": chart_words(found),
+    }
     return fresh(render(request, "clusters/job.html", context))
 
 

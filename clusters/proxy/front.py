@@ -91,9 +91,7 @@ class Front:
         route = self._routes.get(asked.name)
         if route is None:
             return asked.say(self._unknown(asked.name) if self._routes.is_known else _WAKING)
-        if asked.path == overlay.PATH:
-            return countdown.script()
-        if route.app.service == terminal.SERVICE and (file := terminal.file_at(asked.path)):
+        if file := _file_of_ours(asked.path, route):
             return file
         try:
             session = await self._session(asked)
@@ -169,6 +167,13 @@ class Front:
             "It may have stopped, or the address has a slip in it.",
             (self._entrance.address(name), f"Look for it in {self._settings.site_name}"),
         )
+
+
+def _file_of_ours(path: str, route: Route) -> Response | None:
+    """What pages need that is no secret."""
+    if path == overlay.PATH:
+        return countdown.script()
+    return terminal.file_at(path) if route.app.service == terminal.SERVICE else None
 
 
 def _is_its_socket(asked: Asked) -> bool:

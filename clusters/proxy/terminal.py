@@ -103,7 +103,7 @@ _PAGE = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Terminal · SUBJECT</title>
 <link rel="icon" href="data:,">
@@ -114,7 +114,11 @@ _PAGE = f"""<!doctype html>
 </head>
 <body>
 <h1 class="unseen">Terminal in SUBJECT</h1>
-<div class="bar" id="bar" hidden><p id="said" role="status"></p><button type="button" id="act" hidden></button><a id="way" hidden></a></div>
+<div class="bar" id="bar" hidden>
+<p id="said" role="status"></p>
+<button type="button" id="act" hidden></button>
+<a id="way" hidden></a>
+</div>
 <main id="terminal"></main>
 <noscript><p class="bar">A terminal needs JavaScript.</p></noscript>
 </body>

@@ -31,6 +31,8 @@ let trouble = null; // what is wrong with the shell or the way there
 let ending = null; // what the proxy says of the end of the whole notebook
 let isOver = false;
 let hasEnded = false; // the shell, of itself
+let isReplay = false; // the next output is of before
+let isMute = false;
 let page = "";
 let lostTimer = 0;
 
@@ -96,9 +98,10 @@ function connect() {
 }
 
 function hear([kind, content]) {
-  if (kind === "stdout") return term.write(content);
+  if (kind === "stdout") return print(content);
   if (kind === "setup") {
     // The shell's latest output follows, also of what this page has seen already.
+    isReplay = true;
     clearTimeout(lostTimer);
     [tries, lostTimer, trouble] = [0, 0, null];
     term.reset();
@@ -111,6 +114,13 @@ function hear([kind, content]) {
     draw();
     act.focus();
   }
+}
+
+/** What programs asked the terminal in output of before is answered to nobody now. */
+function print(text) {
+  isMute = isReplay;
+  isReplay = false;
+  term.write(text, isMute ? () => { isMute = false; } : undefined);
 }
 
 function again() {
@@ -206,7 +216,9 @@ term.attachCustomKeyEventHandler((event) => {
   if (event.code === "KeyV") return false;
   return !(event.code === "KeyC" && (term.hasSelection() || event.shiftKey));
 });
-term.onData((data) => send("stdin", data));
+term.onData((data) => {
+  if (!isMute) send("stdin", data);
+});
 term.onResize(tellSize);
 
 term.loadAddon(fit);
