@@ -140,7 +140,7 @@ async function lose() {
   }, PATIENCE_MS);
   const status = await ask();
   if (isOver) return;
-  if (status === 404) return over("It has ended, and its terminal with it.", "Go to its page");
+  if (status === 404) return over("What ran here has ended, and the terminal with it.", "Go to its page");
   if (status === 401 || status === 403) return over("You are signed out here. What runs goes on.", "Open it again");
   if (status === 200 && tries > 1 && (await wake())) return;
   setTimeout(connect, Math.min(LONGEST_MS, 100 * 2 ** Math.min(tries, 6)));
@@ -206,7 +206,7 @@ events.addEventListener("countdown", (event) => {
 });
 events.addEventListener("stopped", (event) => {
   page = JSON.parse(event.data).page;
-  over("It has ended, and its terminal with it.", "Go to its page");
+  over("What ran here has ended, and the terminal with it.", "Go to its page");
 });
 
 // As elsewhere in browsers: copy what is selected, paste with the browser's own keys.

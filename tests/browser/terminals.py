@@ -73,7 +73,7 @@ def take_terminals(browser: Browser, stack: Stack) -> None:
                     type_in(tab, "exit")
                     tab.get_by_role("button", name="New shell").wait_for()
                     tab.screenshot(path=OUT / f"terminal-shell-ended-{name}")
-                tab.get_by_text("It has ended").wait_for()
+                tab.get_by_text("What ran here has ended").wait_for()
                 tab.screenshot(path=OUT / f"terminal-ended-{name}")
                 page.goto(f"{stack.url}/jobs/{job}/terminal/")
                 page.screenshot(path=OUT / f"terminal-none-{name}")
