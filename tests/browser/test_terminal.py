@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from clusters.examples import DIGITS
 from tests.browser.shooting import sign_in
 from tests.browser.terminals import a_job_that_runs, open_terminal, screen, type_in
-from tests.stacks.developer import Developer
+from tests.stacks.developer import Developer, until
 from tests.stacks.portal import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(400)]
+COUNT_DOWN = """
+UPDATE clusters_notebook n SET stops_at = now() + interval '9 minutes', stops_for = 'idle'
+FROM clusters_workload w WHERE w.id = n.workload_id AND w.public_id = %s
+"""
 SIZE = re.compile(r"rows=(\d+) (\d+)")
 
 
@@ -85,3 +91,21 @@ def test_a_server_that_is_gone_is_started_again_unasked(
         expect(tab.locator("#bar")).to_be_hidden(timeout=30_000)
         type_in(tab, "echo new shell: $((old+41))")
         expect(screen(tab)).to_contain_text("new shell: 41")
+
+
+def test_the_terminal_of_a_notebook_says_when_it_will_stop(
+    stack: Stack, context: BrowserContext, developer: Developer
+) -> None:
+    body = {"name": "looked-into", "pool": "a100", "gpus": 1, "environment": DIGITS.environment}
+    notebook = developer.http.post("/notebooks", json=body).json()["id"]
+    until(lambda: developer.http.get(f"/notebooks/{notebook}").json()["status"] == "running")
+    tab = open_terminal(context.new_page(), f"{stack.url}/notebooks/{notebook}/")
+    type_in(tab, "python -c 'import jupyterlab; print(6*7)'")
+    expect(screen(tab)).to_contain_text("42")
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute(COUNT_DOWN, [notebook])
+    tab.get_by_text("nothing was done in it").wait_for()
+    tab.get_by_role("button", name="Keep 1 h").click()
+    expect(tab.get_by_text("nothing was done in it")).to_be_hidden()
+    developer.http.post(f"/notebooks/{notebook}/stop")
+    tab.get_by_text("What ran here has ended").wait_for()

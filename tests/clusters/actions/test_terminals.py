@@ -89,7 +89,8 @@ def test_owners_may_and_other_members_may_not(
 
 
 def test_what_does_not_run_has_none(actor: Actor, engine: Engine) -> None:
-    waiting, rests = launched(actor), stopped(actor, engine, name="rests")
+    rests = stopped(actor, engine, name="rests")
+    waiting = launched(actor)
     for run in (waiting, rests):
         for verb in (open_terminal, wake_terminal):
             with pytest.raises(Conflict, match="does not run now"):
