@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 OURS = Path(__file__).resolve().parent / "environments"
-FIRST = ("python-data",)
+FIRST = ("python-data", "tools")
 """What `make up` builds. The others are large: they wait until somebody asks for them."""
 STAMP = "fastgpu-lock.sha256"
 """A file in a built environment that says what it was built from."""

@@ -19,6 +19,7 @@ from clusters.pages import (
     schedule_deeds,
     schedule_form,
     schedules,
+    terminals,
     volume_files,
     volumes,
 )
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:job_id>/telemetry.json", output.job_telemetry, name="job_telemetry"),
     path("jobs/<str:job_id>/scalars.json", output.job_scalars, name="job_scalars"),
     path("jobs/<str:job_id>/tensorboard/", boards.job_board, name="job_board"),
+    path("jobs/<str:job_id>/terminal/", terminals.job_terminal, name="job_terminal"),
     path("tensorboards/<str:side_id>/", boards.board, name="board"),
     path("tensorboards/<str:side_id>/close/", boards.board_close, name="board_close"),
     path("notebooks/", notebooks.notebooks, name="notebooks"),
@@ -121,6 +123,11 @@ urlpatterns: list[URLPattern] = [
         "notebooks/<str:notebook_id>/tensorboard/",
         boards.notebook_board,
         name="notebook_board",
+    ),
+    path(
+        "notebooks/<str:notebook_id>/terminal/",
+        terminals.notebook_terminal,
+        name="notebook_terminal",
     ),
     path("notebooks/<str:notebook_id>/idle.json", notebook.notebook_idle, name="notebook_idle"),
     path("open/<str:name>/", opening.open_app, name="open_app"),

@@ -15,6 +15,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from clusters.actions.apps import note_failure, note_ready
 from clusters.actions.notebooks import keep_notebook, stop_notebook
+from clusters.actions.terminals import wake_terminal
 from clusters.api.machines import ProxyAuthentication
 from clusters.api.workloads import clean_id
 from clusters.models import Workload
@@ -53,39 +54,45 @@ class AppAnswerView(_ProxyView):
         return Response({})
 
 
-class _CountdownView(_ProxyView):
-    """What somebody chose at the countdown in their notebook."""
+class _DeedView(_ProxyView):
+    """What somebody asked of a run at its own address."""
 
     @staticmethod
-    def deed(actor: Actor, notebook_id: str) -> Workload:
-        """What was chosen."""
+    def deed(actor: Actor, run_id: str, /) -> object:
+        """What was asked."""
         raise NotImplementedError
 
     @extend_schema(exclude=True)
-    def post(self, request: Request, notebook_id: str) -> Response:
+    def post(self, request: Request, run_id: str) -> Response:
         """Do it as the person whose session it was, with their rights of now."""
         body = PersonSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        actor = _actor(body.validated_data["user"], clean_id(notebook_id))
-        self.deed(actor, clean_id(notebook_id))
+        actor = _actor(body.validated_data["user"], clean_id(run_id))
+        self.deed(actor, clean_id(run_id))
         return Response({})
 
 
-class KeepView(_CountdownView):
+class KeepView(_DeedView):
     """Keep it for an hour."""
 
     deed = staticmethod(keep_notebook)
 
 
-class StopView(_CountdownView):
+class StopView(_DeedView):
     """Stop it now."""
 
     deed = staticmethod(stop_notebook)
 
 
-def _actor(user_id: int, notebook_id: str) -> Actor:
-    workload = Workload.objects.select_related("team").filter(public_id=notebook_id).first()
+class WakeView(_DeedView):
+    """Start the server of a terminal again, whose page is open and has lost it."""
+
+    deed = staticmethod(wake_terminal)
+
+
+def _actor(user_id: int, run_id: str) -> Actor:
+    workload = Workload.objects.select_related("team").filter(public_id=run_id).first()
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if workload is None or user is None:
-        raise NotFound("There is no such notebook.")
+        raise NotFound("There is no such run.")
     return actor_of_user(user, team_id=workload.team.public_id)

@@ -20,7 +20,7 @@ from clusters.api.notebooks import (
 )
 from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView, NotebookLogsView
 from clusters.api.pools import PoolsView
-from clusters.api.proxy import AppAnswerView, KeepView, StopView
+from clusters.api.proxy import AppAnswerView, KeepView, StopView, WakeView
 from clusters.api.scalars import JobScalarsView, NotebookScalarsView
 from clusters.api.schedules import (
     NotebookRunsView,
@@ -31,6 +31,7 @@ from clusters.api.schedules import (
     SchedulesView,
     ScheduleView,
 )
+from clusters.api.terminals import JobTerminalView, NotebookTerminalView
 from clusters.api.volume_files import (
     VolumeArchiveFolderView,
     VolumeArchiveView,
@@ -50,6 +51,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/scalars", JobScalarsView.as_view(), name="api_job_scalars"),
     path("jobs/<str:job_id>/tensorboard", JobBoardView.as_view(), name="api_job_board"),
     path("tensorboards/<str:side_id>", BoardView.as_view(), name="api_board"),
+    path("jobs/<str:job_id>/terminal", JobTerminalView.as_view(), name="api_job_terminal"),
     path("notebook-runs", NotebookRunsView.as_view(), name="api_notebook_runs"),
     path("schedules", SchedulesView.as_view(), name="api_schedules"),
     path("schedules/<str:schedule_id>", ScheduleView.as_view(), name="api_schedule"),
@@ -75,6 +77,11 @@ urlpatterns = [
         name="api_notebook_board",
     ),
     path("notebooks/<str:notebook_id>/access", NotebookAccessView.as_view(), name="api_access"),
+    path(
+        "notebooks/<str:notebook_id>/terminal",
+        NotebookTerminalView.as_view(),
+        name="api_notebook_terminal",
+    ),
     path("notebooks/<str:notebook_id>/shares", NotebookSharesView.as_view(), name="api_shares"),
     path(
         "notebooks/<str:notebook_id>/shares/<str:share_id>",
@@ -97,6 +104,7 @@ urlpatterns = [
     ),
     path("agent/samples", AgentSamplesView.as_view(), name="api_agent_samples"),
     path("proxy/apps/<int:app_id>/answer", AppAnswerView.as_view(), name="api_proxy_answer"),
-    path("proxy/notebooks/<str:notebook_id>/keep", KeepView.as_view(), name="api_proxy_keep"),
-    path("proxy/notebooks/<str:notebook_id>/stop", StopView.as_view(), name="api_proxy_stop"),
+    path("proxy/notebooks/<str:run_id>/keep", KeepView.as_view(), name="api_proxy_keep"),
+    path("proxy/notebooks/<str:run_id>/stop", StopView.as_view(), name="api_proxy_stop"),
+    path("proxy/terminals/<str:run_id>/wake", WakeView.as_view(), name="api_proxy_wake"),
 ]

@@ -47,7 +47,9 @@ def open_lab(attempt: Attempt) -> bool:
 
 def follow_servers(pool_id: int) -> None:
     """Open the routes that are missing, and end what was started and never answers."""
-    served = App.objects.filter(attempt=OuterRef("pk")).exclude(state=AppState.CLOSED)
+    served = App.objects.filter(attempt=OuterRef("pk"), service=Service.LAB).exclude(
+        state=AppState.CLOSED
+    )
     running = Attempt.objects.filter(
         pool=pool_id,
         state=AttemptState.RUNNING,

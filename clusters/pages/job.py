@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.pages.base import PortalRequest, fresh, signed_in
-from clusters.access import job_for
+from clusters.access import job_for, may_open
 from clusters.actions.jobs import cancel
 from clusters.backends.base import OutputFile
-from clusters.choices import AttemptState, WorkloadStatus
+from clusters.choices import AttemptState, Service, WorkloadStatus
 from clusters.models import Workload
 from clusters.pages.output import asked_attempt
 from clusters.pages.run_facts import details_of, steps_of
@@ -23,6 +23,7 @@ from clusters.pages.run_now import chart_words, now_of
 from clusters.queries.logs import files_of, shown_attempt
 from clusters.queries.runs import detail_of
 from clusters.queries.sides import board_open_of
+from clusters.queries.terminals import offers_terminal
 from portal.lib.errors import Conflict, Unavailable
 
 FILES_SHOWN = 200
@@ -37,7 +38,7 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     """
     found = job_for(request.actor, job_id[:60])
     chosen = asked_attempt(request)
-    context = _now(found, chosen) | {
+    context = _now(request, found, chosen) | {
         "command": found.command,
         "chart_words": chart_words(found),
         "board": board_open_of(found),
@@ -50,7 +51,7 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
 def job_status(request: PortalRequest, job_id: str) -> HttpResponse:
     """Status, cost and timeline, as they stand."""
     found = job_for(request.actor, job_id[:60])
-    context = _now(found, asked_attempt(request)) | {"is_part": True}
+    context = _now(request, found, asked_attempt(request)) | {"is_part": True}
     return fresh(render(request, "clusters/job_now.html", context))
 
 
@@ -101,8 +102,12 @@ def _is_hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def _now(found: Workload, attempt: int | None) -> dict[str, Any]:
+def _now(request: PortalRequest, found: Workload, attempt: int | None) -> dict[str, Any]:
     """What changes while the job lives."""
     detail = detail_of(found, attempt=attempt)
-    own = {"steps": steps_of(detail), "details": details_of(detail)}
+    own = {
+        "steps": steps_of(detail),
+        "details": details_of(detail),
+        "may_terminal": may_open(request.actor, found, Service.TERMINAL) and offers_terminal(found),
+    }
     return now_of(detail, chosen=attempt) | own

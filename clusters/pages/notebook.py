@@ -36,6 +36,7 @@ from clusters.queries.logs import shown_attempt
 from clusters.queries.notebooks import idle_stops_of, lab_of, look, looks_at
 from clusters.queries.runs import detail_of
 from clusters.queries.sides import board_open_of
+from clusters.queries.terminals import offers_terminal
 from clusters.words import idle_rule
 
 # Where it has its GPUs and is not of use yet, or waits for them.
@@ -124,6 +125,7 @@ def _now(request: PortalRequest, found: Workload) -> dict[str, Any]:
         "details": notebook_details(detail, own, open_address(found)),
         "may_work": may_open(request.actor, found, Service.LAB),
         "is_mine": is_mine,
+        "may_terminal": is_mine and offers_terminal(found),
         "is_ready": found.status == WorkloadStatus.RUNNING and not is_starting,
         "is_on_its_way": found.status in _ON_ITS_WAY or (is_starting and not detail.is_final),
         "is_at_rest": found.status in AT_REST,

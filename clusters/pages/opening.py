@@ -69,6 +69,9 @@ def _let_in(request: PortalRequest, name: str) -> HttpResponse:
             return fresh(look_at(denied, team_of(actor)))
         if service == Service.LAB and not is_served(name):
             return fresh(look_at(_to_its_page(found, path), team_of(actor)))
+        if service == Service.TERMINAL and not is_served(name):
+            asks = HttpResponseRedirect(links_of(found).terminal, status=303)
+            return fresh(look_at(asks, team_of(actor)))
         actors = [actor]
         break
     return fresh(HttpResponseRedirect(_ticket(request, actors, name, path), status=303))

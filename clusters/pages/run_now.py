@@ -32,6 +32,7 @@ class Links:
     telemetry: str
     scalars: str
     board: str
+    terminal: str
     socket: str
 
 
@@ -50,6 +51,7 @@ def links_of(run: Workload) -> Links:
         telemetry=to("_telemetry"),
         scalars=to("_scalars"),
         board=to("_board"),
+        terminal=to("_terminal"),
         socket=f"/ws/{kind}s/{run.public_id}/",
     )
 

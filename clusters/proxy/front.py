@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp.web import BaseRequest, Response, StreamResponse
 from multidict import CIMultiDict
 
-from clusters.proxy import countdown, entering, origins, overlay
+from clusters.proxy import countdown, entering, origins, overlay, terminal
 from clusters.proxy import headers as crossing
 from clusters.proxy.credentials import CookiesTooLarge, Credentials, cookie_name, take
 from clusters.proxy.database import Database, DatabaseAway
@@ -91,8 +91,8 @@ class Front:
         route = self._routes.get(asked.name)
         if route is None:
             return asked.say(self._unknown(asked.name) if self._routes.is_known else _WAKING)
-        if asked.path == overlay.PATH:
-            return countdown.script()
+        if file := _file_of_ours(asked.path, route):
+            return file
         try:
             session = await self._session(asked)
             if asked.path == entering.PATH and asked.request.method == "GET":
@@ -133,6 +133,9 @@ class Front:
             held.enter_context(session.used_by(client))
             if asked.path == OURS or asked.path.startswith(f"{OURS}/"):
                 return await self._serve_ours(asked, route, session)
+            if route.app.service == terminal.SERVICE and not _is_its_socket(asked):
+                is_page = asked.path == terminal.PATH and asked.request.method == "GET"
+                return terminal.page(route.app) if is_page else asked.say(_NOTHING)
             if not route.is_open:
                 return asked.say(_STARTING)
             if len(route.clients) >= self._settings.app_connections:
@@ -147,10 +150,12 @@ class Front:
         if method == "GET" and path == countdown.STATUS:
             address = self._entrance.address(asked.name)
             return await countdown.follow(asked.request, route, address)
-        if method == "POST" and path in {countdown.KEEP, countdown.STOP}:
+        if method == "POST" and path in {countdown.KEEP, countdown.STOP, terminal.WAKE}:
             origin = self._hosts.origin_of(asked.name)
             if not origins.is_own_page(asked.request.headers, origin=origin):
                 return asked.say(_OTHER_ORIGIN)
+            if path == terminal.WAKE:
+                return await terminal.wake(route, session, self._portal)
             return await countdown.choose(path, route, session, self._portal)
         return asked.say(_NOTHING)
 
@@ -162,6 +167,17 @@ class Front:
             "It may have stopped, or the address has a slip in it.",
             (self._entrance.address(name), f"Look for it in {self._settings.site_name}"),
         )
+
+
+def _file_of_ours(path: str, route: Route) -> Response | None:
+    """What pages need that is no secret."""
+    if path == overlay.PATH:
+        return countdown.script()
+    return terminal.file_at(path) if route.app.service == terminal.SERVICE else None
+
+
+def _is_its_socket(asked: Asked) -> bool:
+    return asked.target == terminal.SOCKET and wants_websocket(asked.request)
 
 
 def too_many_cookies() -> Response:

@@ -39,6 +39,10 @@ class Portal:
         """
         return await self._post(f"notebooks/{notebook_id}/{deed}", {"user": user_id})
 
+    async def wake(self, run_id: str, user_id: int) -> tuple[int, str]:
+        """Start a terminal's server again as this person; see `choose`. Raises PortalAway."""
+        return await self._post(f"terminals/{run_id}/wake", {"user": user_id})
+
     async def close(self) -> None:
         """Close its connections."""
         await self._session.close()

@@ -2,7 +2,7 @@
 
 Starts a FastGPU of its own, lets it work a little, and writes PNGs to `docs/img` (the three of the
 README) and `build/screenshots` (all). Parts can be asked for by name: `files`, `money`, `all`,
-`notebooks`, `schedules`, `metrics`.
+`notebooks`, `schedules`, `metrics`, `terminals`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.browser.metrics import take_metrics
 from tests.browser.money import ALWAYS_ASKS, GOOD, save_card, turn_on_auto_top_up, wait_for_the_bank
 from tests.browser.schedules import take_schedules
 from tests.browser.shooting import OUT, shoot, sign_in
+from tests.browser.terminals import take_terminals
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import ROOT, Stack, running
 
@@ -35,7 +36,7 @@ def main() -> int:
         with running(folder / "var") as stack, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             parts = set(sys.argv[1:]) or {
-                "files", "money", "all", "notebooks", "schedules", "metrics",
+                "files", "money", "all", "notebooks", "schedules", "metrics", "terminals",
             }  # fmt: skip
             if "files" in parts:
                 take_files(browser, stack)
@@ -51,6 +52,8 @@ def main() -> int:
             if "metrics" in parts:
                 with Developer(stack) as developer:
                     take_metrics(browser, stack, developer)
+            if "terminals" in parts:
+                take_terminals(browser, stack)
             browser.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from clusters.backends.base import Endpoint, Phase
+from clusters.backends.base import BackendError, Endpoint, Phase
 from clusters.backends.capabilities import Folders, Serving
 from tests.fakes.backend import FakeBackend
 
 
 class ServingBackend(FakeBackend, Serving):
-    """What runs serves at `everywhere`, unless `endpoints` says otherwise; None: not known."""
+    """What runs serves at `everywhere`, unless `endpoints` says otherwise; None: not known.
+
+    `no_terminal` says why there is none to be had.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.everywhere: Endpoint | None = Endpoint(host="127.0.0.1", port=1, token="t")
         self.endpoints: dict[str, Endpoint | None] = {}
         self.terminals: list[str] = []
+        self.no_terminal = ""
 
     def endpoint(self, external_name: str, service: str) -> Endpoint | None:
         self._answer()
@@ -28,6 +32,8 @@ class ServingBackend(FakeBackend, Serving):
 
     def open_terminal(self, external_name: str) -> None:
         self._answer()
+        if self.no_terminal:
+            raise BackendError(self.no_terminal)
         self.terminals.append(external_name)
 
 

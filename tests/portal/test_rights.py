@@ -139,6 +139,7 @@ def world(alice: User, bob: User, charlie: User, dora: User, team: Team, engine:
         "side_id": board.public_id,
         "schedule_id": schedule.public_id,
         "notebook_id": notebook.public_id,
+        "run_id": notebook.public_id,
         "name": name_of(Service.LAB, notebook.public_id),
         "share_id": share.public_id,
         "app_id": "1",

@@ -106,11 +106,13 @@ class Desk:
         return sign_in(app, user or self.ground.alice, **options)
 
     @contextmanager
-    def connect(self, app: App, secret: str, **options: Any) -> Iterator[ClientConnection]:
-        """A WebSocket of the app's own page, which has heard the server's first word."""
+    def connect(
+        self, app: App, secret: str, path: str = "/socket", **options: Any
+    ) -> Iterator[ClientConnection]:
+        """A WebSocket of the app's own page at `path`, which has heard the server's first word."""
         options.setdefault("origin", self.proxy.origin(app.name))
         with connect(
-            f"ws://{self.proxy.host(app.name)}/socket",
+            f"ws://{self.proxy.host(app.name)}{path}",
             address=("127.0.0.1", self.proxy.port),
             additional_headers={"Cookie": f"fastgpu={secret}"},
             **options,

@@ -90,6 +90,7 @@ async def good_server(socket: Path) -> AsyncIterator[Seen]:
             web.get("/page/{name}", handlers.page),
             web.get("/declined", handlers.declined),
             web.get("/socket", handlers.socket),
+            web.get("/terminals/websocket/1", handlers.socket),
         ]
     )
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)

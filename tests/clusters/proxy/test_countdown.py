@@ -251,8 +251,7 @@ def test_a_question_whether_it_changed_crosses(desk: Desk, app: App, secret: str
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize("service", [Service.TERMINAL, Service.TENSORBOARD])
-def test_only_notebooks_have_a_countdown(desk: Desk, service: Service) -> None:
-    app = desk.app(service=service)
+def test_only_notebooks_have_a_countdown(desk: Desk) -> None:
+    app = desk.app(service=Service.TENSORBOARD)
     page = desk.open(app, "/page/whole", secret=desk.signed_in(app))
     assert page.content == PAGE

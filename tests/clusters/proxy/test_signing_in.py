@@ -236,6 +236,6 @@ def test_each_service_is_an_app_of_its_own(desk: Desk) -> None:
     terminal = desk.app(service=Service.TERMINAL)
     board = desk.app(service=Service.TENSORBOARD)
     secret = desk.signed_in(terminal)
-    assert desk.ask(terminal, secret=secret).status_code == 200
+    assert desk.ask(terminal, "/", secret=secret).status_code == 200
     assert desk.ask(board, secret=secret).status_code == 403
     assert desk.ask(board, secret=desk.signed_in(board, desk.ground.bob)).status_code == 200

@@ -1,0 +1,26 @@
+"""Whether work that runs can be given a terminal, and how far one is."""
+
+from __future__ import annotations
+
+from clusters.actions.apps import name_of
+from clusters.backends.base import BackendUnavailable
+from clusters.backends.capabilities import Serving
+from clusters.backends.registry import backend
+from clusters.choices import AppState, Service, WorkloadStatus
+from clusters.models import App, Workload
+
+
+def offers_terminal(run: Workload) -> bool:
+    """Whether it runs, on an engine that has terminals."""
+    if run.status != WorkloadStatus.RUNNING:
+        return False
+    try:
+        return isinstance(backend(run.pool.backend), Serving)
+    except BackendUnavailable:
+        return False
+
+
+def terminal_of(run: Workload) -> App | None:
+    """What serves its terminal; None where nobody has opened one."""
+    name = name_of(Service.TERMINAL, run.public_id)
+    return App.objects.filter(name=name).exclude(state=AppState.CLOSED).first()
