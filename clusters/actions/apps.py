@@ -17,7 +17,7 @@ from accounts.actor import Actor
 from clusters.access import may_open, workloads_of
 from clusters.actions.set_status import mark_serving, tell_again
 from clusters.backends.base import Endpoint
-from clusters.choices import AppState, Service
+from clusters.choices import AppState, Service, WorkloadStatus
 from clusters.models import App, AppSession, AppTicket, Attempt, Side, Workload
 from portal.lib import clock, ids
 from portal.lib.errors import Conflict, InvalidInput, NotAllowed, NotFound
@@ -82,6 +82,12 @@ def close_routes(attempt: Attempt) -> None:
     _close(App.objects.filter(attempt=attempt))
 
 
+def last_answer(attempt: Attempt) -> str:
+    """What the server of an attempt did instead of answering, as a sentence; "" if not known."""
+    app = App.objects.filter(attempt=attempt, service=Service.LAB).order_by("-pk").first()
+    return f"It {app.failure}." if app and app.failure else ""
+
+
 def close_side_routes(side: Side) -> None:
     """Serve nothing of a side any more; runs in the caller's transaction."""
     _close(App.objects.filter(side=side))
@@ -104,10 +110,13 @@ def note_ready(app_id: int) -> None:
 
 @transaction.atomic
 def note_failure(app_id: int, words: str) -> None:
-    """What a starting server answers instead of what it should, for people. Safe to repeat."""
+    """What a starting server answers instead of what it should, for people. Safe to repeat.
+
+    Of one that is being stopped nothing is noted: that it is going says not why it never answered.
+    """
     words = words[:300]
     starting = App.objects.filter(pk=app_id, state=AppState.STARTING).exclude(failure=words)
-    if not starting.update(failure=words):
+    if not starting.exclude(workload__status=WorkloadStatus.STOPPING).update(failure=words):
         return
     workload = Workload.objects.filter(apps=app_id).first()
     if workload is not None:

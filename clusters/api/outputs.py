@@ -12,10 +12,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.base import actor_of
-from clusters.access import job_for
+from clusters.access import job_for, notebook_for
 from clusters.api.serializers import FileListSerializer, FileSerializer, LogSerializer
 from clusters.api.workloads import ERRORS, clean_id
 from clusters.downloads import file_response
+from clusters.models import Workload
 from clusters.queries.attempts import number_in
 from clusters.queries.logs import files_of, read_log, shown_attempt
 from portal.lib.errors import InvalidInput, NotFound
@@ -27,34 +28,51 @@ ATTEMPT = OpenApiParameter(
 )
 
 
+OFFSET = OpenApiParameter("offset", int, description="Byte to start from.")
+
+
 class JobLogsView(APIView):
     """The log."""
 
     @extend_schema(
         operation_id="jobs_logs",
-        parameters=[
-            OpenApiParameter("offset", int, description="Byte to start from."),
-            ATTEMPT,
-        ],
+        parameters=[OFFSET, ATTEMPT],
         responses={200: LogSerializer, **ERRORS},
     )
     def get(self, request: Request, job_id: str) -> Response:
         """Text from a byte offset, resumable."""
-        piece = read_log(
-            job_for(actor_of(request), clean_id(job_id)),
-            offset=_offset(request.query_params.get("offset", "0")),
-            limit=LOG_LIMIT,
-            attempt=_attempt(request),
-        )
-        return Response(
-            {
-                "attempt": piece.attempt,
-                "offset": piece.chunk.offset,
-                "next_offset": piece.chunk.next_offset,
-                "complete": piece.chunk.complete,
-                "text": piece.chunk.data.decode("utf-8", "replace"),
-            }
-        )
+        return _log(request, job_for(actor_of(request), clean_id(job_id)))
+
+
+class NotebookLogsView(APIView):
+    """What the server of a notebook prints."""
+
+    @extend_schema(
+        operation_id="notebooks_logs",
+        parameters=[OFFSET, ATTEMPT],
+        responses={200: LogSerializer, **ERRORS},
+    )
+    def get(self, request: Request, notebook_id: str) -> Response:
+        """Text from a byte offset, resumable."""
+        return _log(request, notebook_for(actor_of(request), clean_id(notebook_id)))
+
+
+def _log(request: Request, run: Workload) -> Response:
+    piece = read_log(
+        run,
+        offset=_offset(request.query_params.get("offset", "0")),
+        limit=LOG_LIMIT,
+        attempt=_attempt(request),
+    )
+    return Response(
+        {
+            "attempt": piece.attempt,
+            "offset": piece.chunk.offset,
+            "next_offset": piece.chunk.next_offset,
+            "complete": piece.chunk.complete,
+            "text": piece.chunk.data.decode("utf-8", "replace"),
+        }
+    )
 
 
 class JobFilesView(APIView):

@@ -22,7 +22,10 @@ from clusters.queries.scalars import as_json, scalars_of_run
 class SeriesSerializer(serializers.Serializer[Any]):
     """What the event files of one folder say of a tag. The three lists have one length."""
 
-    run = serializers.CharField(help_text="The folder below the home folder; `.` is that itself.")
+    run = serializers.CharField(
+        help_text="The folder below the home folder; `.` is that itself. Of a volume, with "
+        "`/workspace` before it."
+    )
     steps = serializers.ListField(child=serializers.IntegerField())
     times = serializers.ListField(child=serializers.FloatField(), help_text="Epoch seconds.")
     values = serializers.ListField(child=serializers.FloatField())
@@ -58,7 +61,7 @@ class JobScalarsView(APIView):
         responses={200: ScalarsSerializer, **ERRORS},
     )
     def get(self, request: Request, job_id: str) -> Response:
-        """Read from the event files below the home folder of an attempt, as they grow."""
+        """Read from the event files in the home of an attempt and in its volume, as they grow."""
         return _answer(request, job_for(actor_of(request), clean_id(job_id)))
 
 
@@ -71,5 +74,5 @@ class NotebookScalarsView(APIView):
         responses={200: ScalarsSerializer, **ERRORS},
     )
     def get(self, request: Request, notebook_id: str) -> Response:
-        """Read from the event files below the home folder of an attempt, as they grow."""
+        """Read from the event files in the home of an attempt and in its volume, as they grow."""
         return _answer(request, notebook_for(actor_of(request), clean_id(notebook_id)))

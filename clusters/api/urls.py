@@ -3,6 +3,7 @@
 from django.urls import path
 
 from clusters.api.agent import AgentSamplesView
+from clusters.api.boards import BoardView, JobBoardView, NotebookBoardView
 from clusters.api.jobs import JobCancelView, JobsView, JobView
 from clusters.api.notebook_access import (
     NotebookAccessView,
@@ -17,7 +18,7 @@ from clusters.api.notebooks import (
     NotebooksView,
     NotebookView,
 )
-from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView
+from clusters.api.outputs import JobFilesView, JobFileView, JobLogsView, NotebookLogsView
 from clusters.api.pools import PoolsView
 from clusters.api.proxy import AppAnswerView, KeepView, StopView, WakeView
 from clusters.api.scalars import JobScalarsView, NotebookScalarsView
@@ -48,6 +49,8 @@ urlpatterns = [
     path("jobs/<str:job_id>/files", JobFilesView.as_view(), name="api_job_files"),
     path("jobs/<str:job_id>/files/<path:path>", JobFileView.as_view(), name="api_job_file"),
     path("jobs/<str:job_id>/scalars", JobScalarsView.as_view(), name="api_job_scalars"),
+    path("jobs/<str:job_id>/tensorboard", JobBoardView.as_view(), name="api_job_board"),
+    path("tensorboards/<str:side_id>", BoardView.as_view(), name="api_board"),
     path("jobs/<str:job_id>/terminal", JobTerminalView.as_view(), name="api_job_terminal"),
     path("notebook-runs", NotebookRunsView.as_view(), name="api_notebook_runs"),
     path("schedules", SchedulesView.as_view(), name="api_schedules"),
@@ -66,6 +69,12 @@ urlpatterns = [
         "notebooks/<str:notebook_id>/scalars",
         NotebookScalarsView.as_view(),
         name="api_notebook_scalars",
+    ),
+    path("notebooks/<str:notebook_id>/logs", NotebookLogsView.as_view(), name="api_notebook_logs"),
+    path(
+        "notebooks/<str:notebook_id>/tensorboard",
+        NotebookBoardView.as_view(),
+        name="api_notebook_board",
     ),
     path("notebooks/<str:notebook_id>/access", NotebookAccessView.as_view(), name="api_access"),
     path(

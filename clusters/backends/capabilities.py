@@ -175,7 +175,11 @@ class Standby(ABC):
 
 
 class Folders(ABC):
-    """Keeps the files of its attempts where this machine sees them."""
+    """Keeps the files of its attempts where this machine sees them.
+
+    The machine of an attempt that serves nothing is called like it, that of a server otherwise:
+    by that, what writers put the host's name into is told from what others wrote beside it.
+    """
 
     @abstractmethod
     def folders_of(self, external_name: str) -> Mapping[str, Path]:

@@ -70,21 +70,32 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def open_file(home: Path, path: str) -> BinaryIO:
-    """Open the plain file `path` below `home`. FileNotFoundError for everything else."""
-    parts = path.split("/")
+def open_folder(home: Path, path: str) -> int:
+    """A descriptor of the folder `path` below `home`, "" for that itself. FileNotFoundError."""
+    parts = path.split("/") if path else []
     if "\0" in path or not _is_text(path) or any(part in ("", ".", "..") for part in parts):
         raise FileNotFoundError(path)
     try:
         folder = os.open(home, FOLDER_FLAGS)
-        for part in parts[:-1]:
+        for part in parts:
             folder = _step(folder, part)
-        try:
-            fd = os.open(parts[-1], FILE_FLAGS, dir_fd=folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         raise FileNotFoundError(path) from error
+    return folder
+
+
+def open_file(home: Path, path: str) -> BinaryIO:
+    """Open the plain file `path` below `home`. FileNotFoundError for everything else."""
+    above, _, name = path.rpartition("/")
+    if "\0" in name or not _is_text(name) or name in ("", ".", "..") or path.startswith("/"):
+        raise FileNotFoundError(path)
+    folder = open_folder(home, above)
+    try:
+        fd = os.open(name, FILE_FLAGS, dir_fd=folder)
+    except OSError as error:
+        raise FileNotFoundError(path) from error
+    finally:
+        os.close(folder)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise FileNotFoundError(path)

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from billing.actions.holds import release_hold
 from billing.actions.metering import close_interval
-from clusters.actions.apps import close_routes
+from clusters.actions.apps import close_routes, last_answer
 from clusters.actions.launching import RESOURCE_KIND
 from clusters.actions.locks import lock_workloads
 from clusters.actions.set_status import (
@@ -209,6 +209,8 @@ def _end(
         when = max(when, attempt.started_at)
     detail = detail or (seen.detail if seen else "")
     reason = _as_asked(attempt, job, reason)
+    if reason == Reason.SERVER_SILENT:
+        detail = last_answer(attempt) or detail
     if not move_attempt(
         attempt,
         AttemptState.ENDED,

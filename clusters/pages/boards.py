@@ -19,7 +19,7 @@ from clusters.actions.sides import board_of_run, board_of_volume, close_board
 from clusters.choices import Service
 from clusters.models import Side, Workload
 from clusters.pages.run_now import links_of
-from clusters.queries.notebooks import is_served
+from clusters.queries.sides import is_ready
 from portal.lib.errors import TooMany
 
 
@@ -61,7 +61,7 @@ def board(request: PortalRequest, side_id: str) -> HttpResponse:
     """
     side = side_for(request.actor, side_id[:60])
     name = name_of(Service.TENSORBOARD, side.public_id)
-    url = reverse("open_app", args=[name]) if side.ended_at is None and is_served(name) else ""
+    url = reverse("open_app", args=[name]) if is_ready(side) else ""
     if url and request.htmx:
         return fresh(HttpResponse(headers={"HX-Redirect": url}))
     context = {"side": side, "again_url": _again(side), "back_url": _page_of(side), "url": url}

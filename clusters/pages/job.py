@@ -22,6 +22,7 @@ from clusters.pages.run_facts import details_of, steps_of
 from clusters.pages.run_now import chart_words, now_of
 from clusters.queries.logs import files_of, shown_attempt
 from clusters.queries.runs import detail_of
+from clusters.queries.sides import board_open_of
 from clusters.queries.terminals import offers_terminal
 from portal.lib.errors import Conflict, Unavailable
 
@@ -40,6 +41,7 @@ def job(request: PortalRequest, job_id: str) -> HttpResponse:
     context = _now(request, found, chosen) | {
         "command": found.command,
         "chart_words": chart_words(found),
+        "board": board_open_of(found),
     }
     return fresh(render(request, "clusters/job.html", context))
 

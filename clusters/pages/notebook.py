@@ -35,6 +35,7 @@ from clusters.pages.run_now import chart_words, now_of
 from clusters.queries.logs import shown_attempt
 from clusters.queries.notebooks import idle_stops_of, lab_of, look, looks_at
 from clusters.queries.runs import detail_of
+from clusters.queries.sides import board_open_of
 from clusters.queries.terminals import offers_terminal
 from clusters.words import idle_rule
 
@@ -53,6 +54,7 @@ def notebook(request: PortalRequest, notebook_id: str) -> HttpResponse:
     stops = StopsForm(initial=StopsForm.values_of(found.notebook))
     context = _now(request, found) | {
         "chart_words": chart_words(found),
+        "board": board_open_of(found),
         "opens": request.GET.get("open") == "1",
         "stops_form": stops,
         "idle_rule": idle_rule(),
@@ -116,7 +118,8 @@ def _now(request: PortalRequest, found: Workload) -> dict[str, Any]:
     is_starting = found.reason == Reason.SERVER_STARTING
     return now_of(detail, chosen=chosen) | {
         "own": own,
-        "answered": app.failure if app else "",
+        # Of one that was given up for its silence the reason says that already.
+        "answered": app.failure if app and found.reason != Reason.SERVER_SILENT else "",
         "own_facts": [stops_fact(found, own)],
         "steps": progress_of(detail, app),
         "details": notebook_details(detail, own, open_address(found)),

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clusters.backends.base import BackendUnavailable
+from django.db.models import Q
+
+from clusters.backends.base import Backend, BackendUnavailable
+from clusters.backends.capabilities import Folders
 from clusters.backends.registry import backend
-from clusters.models import Workload
+from clusters.choices import WorkloadKind
+from clusters.models import Attempt, Workload
 from clusters.queries.logs import shown_attempt
 from clusters.telemetry.scalars import Scalars, scalars_of
+from clusters.telemetry.volume_events import Span, Writer
+from portal.lib import clock
 from portal.lib.errors import Unavailable
 
 _NONE = Scalars({}, is_whole=True, hidden_series=0)
@@ -31,10 +37,36 @@ def scalars_of_run(run: Workload, number: int | None = None) -> RunScalars:
     if attempt is None or attempt.started_at is None:
         return RunScalars(attempt.number if attempt else 0, _NONE)
     try:
-        found = scalars_of(backend(run.pool.backend), attempt.external_name)
+        engine = backend(run.pool.backend)
+        found = scalars_of(engine, attempt.external_name, _writer(engine, run, attempt))
     except BackendUnavailable as error:
         raise Unavailable("The metrics cannot be read just now. Try again shortly.") from error
     return RunScalars(attempt.number, found)
+
+
+def _writer(engine: Backend, run: Workload, attempt: Attempt) -> Writer | None:
+    """How the attempt has written into its volume; None where it has none that is seen here."""
+    if run.volume_id is None or not isinstance(engine, Folders):
+        return None
+    root = engine.folders_of(attempt.external_name).get("workspace")
+    if root is None or attempt.started_at is None:
+        return None
+    span = (attempt.started_at, attempt.ended_at)
+    if run.kind == WorkloadKind.NOTEBOOK:
+        return Writer(root, span, others=_other_servers(run, attempt))
+    return Writer(root, span, host=attempt.external_name)
+
+
+def _other_servers(run: Workload, attempt: Attempt) -> list[Span]:
+    """When other servers had the same volume, as far as that was in the time of `attempt`."""
+    others = Attempt.objects.filter(
+        workload__volume=run.volume_id,
+        workload__kind=WorkloadKind.NOTEBOOK,
+        started_at__lte=attempt.ended_at or clock.now(),
+    ).exclude(pk=attempt.pk)
+    still_there = Q(ended_at__isnull=True) | Q(ended_at__gte=attempt.started_at)
+    spans = others.filter(still_there).values_list("started_at", "ended_at")
+    return [(began, ended) for began, ended in spans if began is not None]
 
 
 def as_json(found: RunScalars) -> dict[str, object]:

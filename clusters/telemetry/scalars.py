@@ -6,11 +6,15 @@ import logging
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO
 
 from clusters.backends.base import Backend, OutputFile
+from clusters.backends.files import open_file
 from clusters.telemetry.event_files import EventReader, Point
+from clusters.telemetry.volume_events import WORKSPACE, Writer, files_of
 
 logger = logging.getLogger(__name__)
 EVENT_FILE = re.compile(r"events\.out\.tfevents\.[^/]*$")
@@ -70,15 +74,17 @@ _known: OrderedDict[str, _Known] = OrderedDict()
 _known_lock = threading.Lock()
 
 
-def scalars_of(engine: Backend, external_name: str) -> Scalars:
+def scalars_of(engine: Backend, external_name: str, writer: Writer | None = None) -> Scalars:
     """All scalars of an attempt so far. Raises BackendUnavailable.
 
-    Reads only what has come since it was last asked: that is kept for some runs in each process.
+    Those in its home, and in the volume that it has written into as `writer`. Reads only what has
+    come since it was last asked: that is kept for some runs in each process.
     """
-    files = event_files(engine.list_files(external_name))
+    listed = [*engine.list_files(external_name), *(files_of(writer) if writer else ())]
+    files = event_files(listed)
     known = _remember(external_name)
     with known.lock:
-        is_whole = _read(engine, external_name, files, known)
+        is_whole = _read(partial(_open, engine, external_name, writer), files, known)
         return _shown(known, is_whole=is_whole)
 
 
@@ -98,7 +104,13 @@ def _remember(external_name: str) -> _Known:
     return known
 
 
-def _read(engine: Backend, name: str, files: Iterable[OutputFile], known: _Known) -> bool:
+def _open(engine: Backend, name: str, writer: Writer | None, path: str) -> BinaryIO:
+    if writer is not None and path.startswith(WORKSPACE):
+        return open_file(writer.root, path.removeprefix(WORKSPACE))
+    return engine.open_file(name, path)
+
+
+def _read(opened: Callable[[str], BinaryIO], files: Iterable[OutputFile], known: _Known) -> bool:
     left = MOST_BYTES
     for file in files:
         reader = known.readers.setdefault(file.path, EventReader())
@@ -106,7 +118,7 @@ def _read(engine: Backend, name: str, files: Iterable[OutputFile], known: _Known
             continue
         began = reader.offset
         try:
-            with engine.open_file(name, file.path) as stream:
+            with opened(file.path) as stream:
                 for point in reader.read(stream, most_bytes=left):
                     _keep(known, file.path, point)
         except FileNotFoundError:

@@ -90,7 +90,7 @@ def all_running(folder: Path) -> Iterator[dict[str, Running]]:
         found = {OURS: held.enter_context(_ours(folder, port))}
         if nginx := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
             found[NGINX] = held.enter_context(_nginx(nginx, folder / "nginx", port))
-        if program := _chp_program():
+        if program := chp_program():
             found[CHP] = held.enter_context(_chp(program, folder, port))
         yield found
 
@@ -147,7 +147,7 @@ def _chp(program: Sequence[str], folder: Path, upstream: int) -> Iterator[Runnin
         yield Running(Target(port, HOST, "fastgpu=x"), process)
 
 
-def _chp_program() -> list[str] | None:
+def chp_program() -> list[str] | None:
     """How to run it; fetched with npm the first time. None where there is no Node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:

@@ -23,9 +23,15 @@ class Stack:
     """`manage.py up` on an empty VAR_DIR. Use as a context manager; ends what it started."""
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self._settings = {"DJANGO_SETTINGS_MODULE": "tests.bench.settings", **(settings or {})}
         self.folder = Path(tempfile.mkdtemp(prefix="fastgpu-bench-"))
         self.var = self.folder / "var"
+        self.environments = self.var / "environments"
+        """What is built for other stacks, and what a benchmark adds."""
+        self._settings = {
+            "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
+            "ENVIRONMENTS_DIR": str(self.environments),
+            **(settings or {}),
+        }
         self.port = portal.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._running: portal.Stack | None = None
@@ -40,9 +46,17 @@ class Stack:
 
     def start(self) -> float:
         """Start and wait until it says that it is ready; returns the seconds that took."""
+        self._link_environments()
         began = time.monotonic()
         self._running = portal.start(self.var, port=self.port, settings=self._settings)
         return time.monotonic() - began
+
+    def _link_environments(self) -> None:
+        self.environments.mkdir(parents=True, exist_ok=True)
+        for built in portal.ENVIRONMENTS.glob("*/bin/python"):
+            here = self.environments / built.parents[1].name
+            if not here.is_symlink():
+                here.symlink_to(built.parents[1])
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from clusters.backends.base import BackendError, Endpoint, Phase
-from clusters.backends.capabilities import Serving
+from clusters.backends.capabilities import Folders, Serving
 from tests.fakes.backend import FakeBackend
 
 
@@ -32,3 +35,16 @@ class ServingBackend(FakeBackend, Serving):
         if self.no_terminal:
             raise BackendError(self.no_terminal)
         self.terminals.append(external_name)
+
+
+class FolderBackend(ServingBackend, Folders):
+    """Keeps a home of every attempt too, and shows the volume it was given."""
+
+    def folders_of(self, external_name: str) -> Mapping[str, Path]:
+        self._answer()
+        if external_name not in self.seen:
+            return {}
+        found = {"home": self.volumes_root / external_name}
+        if volume := self.specs[external_name].volume:
+            found["workspace"] = self.volume_path(volume)
+        return found

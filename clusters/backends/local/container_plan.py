@@ -10,6 +10,7 @@ from typing import Any
 
 from clusters.backends.base import LaunchSpec
 from clusters.backends.local.gpus import Gpu
+from clusters.backends.local.sandbox import hostname_of
 from clusters.backends.local.shown import INSIDE, SDK, Mount, Place
 from clusters.backends.local.tools import Tools, door_script
 
@@ -79,7 +80,7 @@ def body(spec: LaunchSpec, view: View, image: str) -> dict[str, Any]:
         "Env": [f"{key}={value}" for key, value in {**view.env, **visible}.items()],
         "User": f"{place.uid}:{place.uid}",
         "WorkingDir": view.start,
-        "Hostname": "fastgpu",
+        "Hostname": hostname_of(spec),
         "Labels": {LABEL_NAME: spec.external_name, LABEL_ROOT: place.tag},
         "NetworkDisabled": not spec.network,
         "AttachStdin": False,

@@ -204,7 +204,7 @@ def inside_files(
         start = sandbox.start_script(inside=here, ulimits=_ulimits(spec, groups))
     uid = os.getuid() if place.uid is None else place.uid
     own = {"start": start, "command": spec.command, "token": place.token}
-    return sandbox.identity_files(uid) | own
+    return sandbox.identity_files(uid, sandbox.hostname_of(spec)) | own
 
 
 def write_inside(folder: Path, contents: Mapping[str, str]) -> None:

@@ -117,6 +117,7 @@ def _sandbox(spec: LaunchSpec, place: Place, ground: Ground, bwrap: Path) -> dic
             disable_userns=ground.capability.disable_userns,
             seccomp=bool(seccomp.program()),
             staged=os.geteuid() == 0,
+            hostname=sandbox.hostname_of(spec),
         )
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clusters.backends.base import LaunchSpec
 from clusters.backends.local.confine import ARGS_FD, SECCOMP_FD, START_FD, STATUS_FD
 from clusters.backends.local.shown import HOME, INSIDE, Mount
 
@@ -17,6 +18,9 @@ ETC = (
     "pki", "ca-certificates", "ca-certificates.conf", "localtime", "timezone", "nsswitch.conf",
     "mime.types", "protocols", "services", "fonts", "OpenCL",
 )  # fmt: skip
+HOSTNAME = "fastgpu"
+"""Of servers, which may have stood by before they were anybody's."""
+MOST_HOSTNAME = 63
 SYNTHESIZED = ("passwd", "group", "hosts", "hostname")
 
 
@@ -40,6 +44,12 @@ class View:
     seccomp: bool
     staged: bool
     folders: Sequence[str] = ()
+    hostname: str = HOSTNAME
+
+
+def hostname_of(spec: LaunchSpec) -> str:
+    """What the machine of an attempt is called, by which its files can be told from others'."""
+    return HOSTNAME if spec.serves else spec.external_name[:MOST_HOSTNAME]
 
 
 def stage(view: View) -> dict[str, object] | None:
@@ -95,7 +105,7 @@ def tmpfs_bytes(memory_bytes: int) -> dict[str, int]:
 
 def _namespaces(view: View) -> list[str]:
     out = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts"]
-    out += ["--unshare-cgroup-try", "--hostname", "fastgpu", "--cap-drop", "ALL"]
+    out += ["--unshare-cgroup-try", "--hostname", view.hostname, "--cap-drop", "ALL"]
     out += ["--die-with-parent", "--new-session", "--as-pid-1"]
     out += ["--json-status-fd", str(STATUS_FD)]
     if not view.network:
@@ -143,7 +153,7 @@ def start_script(*, ulimits: Sequence[str] = (), inside: str = INSIDE, door: str
     return f"{begin}{door}{run}\nexit $?\n"
 
 
-def identity_files(uid: int) -> dict[str, str]:
+def identity_files(uid: int, hostname: str = HOSTNAME) -> dict[str, str]:
     """The few files of /etc that name the sandbox's only user and host."""
     return {
         "passwd": (
@@ -151,6 +161,6 @@ def identity_files(uid: int) -> dict[str, str]:
             f"run:x:{uid}:{uid}:FastGPU run:{HOME}:/bin/bash\n"
         ),
         "group": f"root:x:0:\nrun:x:{uid}:\n",
-        "hosts": "127.0.0.1 localhost fastgpu\n::1 localhost\n",
-        "hostname": "fastgpu\n",
+        "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost\n",
+        "hostname": f"{hostname}\n",
     }

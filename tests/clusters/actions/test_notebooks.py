@@ -12,6 +12,7 @@ from accounts.access import actor_of_user
 from accounts.actor import Actor
 from accounts.models import AuditEvent, User
 from billing.models import Hold
+from clusters.actions.apps import note_failure
 from clusters.actions.notebook_shares import follow_share, share_notebook
 from clusters.actions.notebooks import (
     keep_notebook,
@@ -154,6 +155,19 @@ def test_a_server_that_never_answers_is_given_up_and_costs_nothing(
     end(engine, notebook, EndReason.STOPPED)
     notebook = fresh(notebook)
     assert (notebook.status, notebook.reason) == ("failed", Reason.SERVER_SILENT)
+
+
+def test_the_end_of_a_silent_server_says_what_it_did_before_it_was_stopped(
+    actor: Actor, engine: Engine, settings: Any
+) -> None:
+    notebook = starting(actor)
+    app = App.objects.get(workload=notebook).pk
+    note_failure(app, "answers 500")
+    settings.SERVER_START_SECONDS = 0
+    tick()
+    note_failure(app, "does not listen yet")
+    end(engine, notebook, EndReason.STOPPED)
+    assert fresh(notebook).detail == "It answers 500."
 
 
 # --- stop, start again ---

@@ -383,3 +383,16 @@ def test_another_members_is_seen_and_not_touched(
     assert theirs.get(at(notebook)).status_code == 200
     assert theirs.post(at(notebook, "/access")).status_code == 403
     assert not NotebookShare.objects.exists()
+
+
+def test_what_its_server_prints_is_read_on_from_an_offset(
+    api: APIClient, actor: Actor, engine: Engine
+) -> None:
+    notebook = running(actor)
+    (attempt,) = notebook.attempts.all()
+    engine.backend.logs[attempt.external_name] = b"no module named jupyterlab\n"
+    whole = api.get(at(notebook, "/logs")).json()
+    assert (whole["attempt"], whole["text"]) == (1, "no module named jupyterlab\n")
+    assert api.get(at(notebook, "/logs?offset=10")).json()["text"] == "named jupyterlab\n"
+    assert api.get(at(notebook, f"/logs?offset={whole['next_offset']}")).json()["text"] == ""
+    assert api.get(at(notebook, "/logs?offset=-1")).status_code == 400

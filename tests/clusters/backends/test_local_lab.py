@@ -23,7 +23,7 @@ from clusters.backends.local.shown import SDK_HERE
 from tests.clusters.backends.machine import ending_all, needs_root, settings_of
 from tests.clusters.backends.standing import stand_by, was_claimed
 from tests.clusters.backends.test_local_standby import ends_all, standing
-from tests.contracts.backend import MIB, make_spec, wait_for
+from tests.contracts.backend import MIB, log_of, make_spec, wait_for
 from tests.stacks.environments import prepared
 
 pytestmark = pytest.mark.sandbox
@@ -110,6 +110,8 @@ def works(backend: LocalBackend, spec: LaunchSpec) -> None:
     assert (backend.volume_path("data") / "made.txt").read_text() == "here"
     server.headers = {}
     assert server.ask("GET", "/api/contents").status_code == 403
+    log = log_of(backend, spec.external_name)
+    assert server.endpoint.token.encode() not in log
     assert backend.list_files(spec.external_name) == [] or all(
         file.path.startswith(".") for file in backend.list_files(spec.external_name)
     )

@@ -17,6 +17,8 @@ from clusters.backends.base import (
     ReadFolder,
 )
 from clusters.backends.local.backend import LocalBackend
+from clusters.telemetry.volume_events import Writer, files_of
+from portal.lib import clock
 from tests.clusters.backends.machine import ENVIRONMENTS, RUNTIMES, UID_BASE, needs_root
 from tests.contracts.backend import log_of, make_spec, run
 
@@ -76,6 +78,38 @@ def test_home_and_checkpoints_are_as_without_one(backend: LocalBackend) -> None:
         "workspace": ["in"],
     }
     assert sorted(path.name for path in folders["home"].iterdir()) == ["checkpoints", "out"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_writers_put_the_hosts_name_into_is_told_by_the_attempts(
+    either: LocalBackend, runtime: str
+) -> None:
+    job = make_spec("cat /proc/sys/kernel/hostname", environment=ENVIRONMENTS[runtime])
+    run(either, job)
+    assert log_of(either, job.external_name).decode() == f"{job.external_name}\n"
+    server = replace(job, external_name=f"{job.external_name}-s", serves=True)
+    run(either, server)
+    assert log_of(either, server.external_name) == b"fastgpu\n"
+
+
+def test_event_files_of_two_jobs_with_one_volume_are_told_apart(backend: LocalBackend) -> None:
+    backend.make_volume("data", team_number=7)
+    write = "mkdir -p runs; touch runs/events.out.tfevents.$(date +%s).$(cat /etc/hostname).2.0"
+    began = clock.now()
+    jobs = [with_volume(write), with_volume(write)]
+    for job in jobs:
+        run(backend, job)
+    for job in jobs:
+        name = job.external_name
+        root = backend.folders_of(name)["workspace"]
+        (file,) = files_of(Writer(root, (began, None), host=name))
+        assert name in file.path
+
+
+def test_a_name_of_its_machine_leads_to_itself(backend: LocalBackend) -> None:
+    spec = make_spec("getent hosts $(cat /etc/hostname)")
+    run(backend, spec)
+    assert log_of(backend, spec.external_name).decode().split()[0] == "127.0.0.1"
 
 
 def test_what_has_no_volume_has_no_workspace(backend: LocalBackend) -> None:

@@ -22,9 +22,12 @@ from clusters.actions.sides import MOST_AT_ONCE, board_of_run, end_side
 from clusters.choices import Service
 from clusters.models import App, Attempt, Side, Workload
 from clusters.telemetry import scalars
+from portal.lib import clock
+from tests.clusters.telemetry.test_scalars import event
 from tests.conftest import Engine
 from tests.fakes.loop import tick
-from tests.fakes.notebooks import running
+from tests.fakes.notebooks import make_volume, running
+from tests.fakes.serving import FolderBackend
 
 SignIn = Callable[[User], Client]
 Write = Callable[..., None]
@@ -135,6 +138,48 @@ def test_a_notebook_has_metrics_too(
     assert scalars_on(browser, notebook) == in_api(api, notebook)
 
 
+@pytest.mark.parametrize("engine_class", [FolderBackend])
+def test_what_a_job_writes_into_its_volume_is_read_too_and_no_other_runs(
+    api: APIClient, actor: Actor, engine: Engine
+) -> None:
+    volume = make_volume(actor)
+    folder = engine.backend.volume_path(volume.public_id) / "runs"
+    folder.mkdir(parents=True)
+    jobs = []
+    for number in range(2):
+        asked = JobRequest(f"job {number}", "a100", 1, "train", 600, volume=volume.public_id)
+        jobs.append(Workload.objects.get(pk=launch(actor, asked).pk))
+        tick()
+    for value, job in enumerate(jobs):
+        host = Attempt.objects.get(workload=job).external_name
+        name = f"events.out.tfevents.{int(clock.now().timestamp())}.{host}.2.0"
+        (folder / name).write_bytes(event("loss", 7, simple=float(value)))
+    for value, job in enumerate(jobs):
+        ((series,),) = [tag["series"] for tag in in_api(api, job)["tags"]]
+        assert (series["run"], series["values"]) == ("/workspace/runs", [float(value)])
+
+
+@pytest.mark.parametrize("engine_class", [FolderBackend])
+def test_of_two_notebooks_with_one_volume_each_has_what_it_wrote_while_alone(
+    api: APIClient, actor: Actor, engine: Engine
+) -> None:
+    volume = make_volume(actor)
+    root = engine.backend.volume_path(volume.public_id)
+    root.mkdir(parents=True)
+
+    def write() -> None:
+        name = f"events.out.tfevents.{int(clock.now().timestamp())}.fastgpu.2.0"
+        (root / name).write_bytes(event("loss", 7, simple=1.0))
+
+    first = running(actor, name="first", volume=volume.public_id)
+    write()
+    assert len(in_api(api, first)["tags"]) == 1
+    second = running(actor, name="second", volume=volume.public_id)
+    write()
+    scalars._known.clear()
+    assert in_api(api, second)["tags"] == []
+
+
 def test_before_it_runs_there_are_none(api: APIClient, actor: Actor, engine: Engine) -> None:
     made = launch(actor, JobRequest("digits", "a100", 1, "train", 600))
     found = in_api(api, Workload.objects.get(pk=made.pk))
@@ -241,3 +286,16 @@ def test_too_many_at_once_are_refused_on_the_page(
     assert response["Location"] == f"/jobs/{job.public_id}/#metrics"
     page = browser.get(response["Location"]).content.decode()
     assert f"{MOST_AT_ONCE} TensorBoards of the team are open." in page
+
+
+def test_while_it_is_open_the_run_and_its_own_page_offer_to_close_it(
+    browser: Client, actor: Actor, job: Workload
+) -> None:
+    page = f"/jobs/{job.public_id}/"
+    assert "Close TensorBoard" not in browser.get(page).content.decode()
+    side = board_of_run(actor, job.public_id)
+    close = f'action="/tensorboards/{side.public_id}/close/"'
+    assert close in browser.get(page).content.decode()
+    assert close in browser.get(f"/tensorboards/{side.public_id}/").content.decode()
+    browser.post(f"/tensorboards/{side.public_id}/close/")
+    assert "Close TensorBoard" not in browser.get(page).content.decode()
