@@ -10,7 +10,7 @@ from clusters.access import may_open, workloads_of
 from clusters.actions.apps import open_route
 from clusters.actions.locks import lock_workload
 from clusters.backends.base import BackendError, BackendUnavailable, Endpoint
-from clusters.backends.capabilities import Serving
+from clusters.backends.capabilities import Terminals
 from clusters.backends.registry import backend
 from clusters.choices import AttemptState, Service
 from clusters.models import App, Attempt, Workload
@@ -66,10 +66,10 @@ def _ask(attempt: Attempt) -> Endpoint:
     """Have its engine start the terminal's server; where that listens. No transaction is open."""
     try:
         engine = backend(attempt.pool.backend)
-        if not isinstance(engine, Serving):
+        if not isinstance(engine, Terminals):
             raise Conflict(
-                f"The machines of {attempt.pool.name} give no terminals. "
-                "Launch it in another pool to look into it while it runs."
+                f"The machines of {attempt.pool.name} give no terminals. A notebook's JupyterLab "
+                "has one of its own; launch a job in another pool to look into it while it runs."
             )
         engine.open_terminal(attempt.external_name)
         endpoint = engine.endpoint(attempt.external_name, Service.TERMINAL)

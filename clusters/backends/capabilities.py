@@ -114,6 +114,10 @@ class Serving(ABC):
         Nothing need listen there yet. None where it is not known (yet, or any more).
         """
 
+
+class Terminals(Serving):
+    """Can serve a shell beside the command of an attempt, too: the service `terminal`."""
+
     @abstractmethod
     def open_terminal(self, external_name: str) -> None:
         """Start a terminal server inside a running attempt, as what runs there. Idempotent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clusters.actions.apps import name_of
 from clusters.backends.base import BackendUnavailable
-from clusters.backends.capabilities import Serving
+from clusters.backends.capabilities import Terminals
 from clusters.backends.registry import backend
 from clusters.choices import AppState, Service, WorkloadStatus
 from clusters.models import App, Workload
@@ -15,7 +15,7 @@ def offers_terminal(run: Workload) -> bool:
     if run.status != WorkloadStatus.RUNNING:
         return False
     try:
-        return isinstance(backend(run.pool.backend), Serving)
+        return isinstance(backend(run.pool.backend), Terminals)
     except BackendUnavailable:
         return False
 

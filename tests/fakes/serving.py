@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clusters.backends.base import BackendError, Endpoint, Phase
-from clusters.backends.capabilities import Folders, Serving
+from clusters.backends.capabilities import Folders, Terminals
 from tests.fakes.backend import FakeBackend
 
 
-class ServingBackend(FakeBackend, Serving):
+class ServingBackend(FakeBackend, Terminals):
     """What runs serves at `everywhere`, unless `endpoints` says otherwise; None: not known.
 
     `no_terminal` says why there is none to be had.

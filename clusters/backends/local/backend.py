@@ -56,10 +56,10 @@ from clusters.backends.base import (
 from clusters.backends.capabilities import (
     Folders,
     Pause,
-    Serving,
     Standby,
     StandbyState,
     StandbyWish,
+    Terminals,
     Volumes,
 )
 from clusters.backends.local import (
@@ -83,7 +83,7 @@ from clusters.backends.local.standbys import Standbys
 Discover = Callable[[Path, int], list[gpus.Gpu]]
 
 
-class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
+class LocalBackend(Backend, Pause, Terminals, Volumes, Standby, Folders):
     """Runs attempts under supervisors of their own.
 
     Holds no state but what it may forget: a probe, and the names of attempts that are over.
@@ -249,7 +249,7 @@ class LocalBackend(Backend, Pause, Serving, Volumes, Standby, Folders):
         return serving.endpoint(folder, service) if folder else None
 
     def open_terminal(self, external_name: str) -> None:
-        """See Serving.open_terminal. Raises BackendError where none can be had."""
+        """See Terminals.open_terminal. Raises BackendError where none can be had."""
         folder = self._running(external_name)
         if folder is None:
             raise BackendError("Only what runs can be given a terminal.")

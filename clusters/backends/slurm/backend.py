@@ -13,7 +13,6 @@ from typing import BinaryIO
 from clusters.backends import volumes
 from clusters.backends.base import (
     Backend,
-    BackendError,
     BackendUnavailable,
     Endpoint,
     Handle,
@@ -232,12 +231,6 @@ class SlurmBackend(
         """See Serving.endpoint: known once the server has said its port. BackendUnavailable."""
         record = self._record(external_name)
         return None if record is None else self._servers.endpoint(record, service)
-
-    def open_terminal(self, external_name: str) -> None:
-        """Always raises BackendError: nothing of ours waits beside the command on a node."""
-        raise BackendError(
-            "Jobs on Slurm have no terminal from here. A notebook's JupyterLab has one of its own."
-        )
 
     def make_volume(self, name: str, *, team_number: int) -> None:
         """See Volumes.make_volume. Raises BackendUnavailable, also where the team has no user."""

@@ -17,7 +17,6 @@ import pytest
 import websockets.sync.client
 
 from clusters.backends.base import (
-    BackendError,
     Endpoint,
     EndReason,
     LaunchRefused,
@@ -199,11 +198,6 @@ def test_no_variable_of_the_users_takes_their_place(backend: SlurmBackend) -> No
 def test_what_serves_runs_on_one_node(backend: SlurmBackend) -> None:
     with pytest.raises(LaunchRefused, match="one node"):
         backend.submit(serving("true", nodes=2))
-
-
-def test_a_terminal_is_refused_in_words(backend: SlurmBackend, server: LaunchSpec) -> None:
-    with pytest.raises(BackendError, match="JupyterLab has one"):
-        backend.open_terminal(server.external_name)
 
 
 @pytest.mark.timeout(240)
