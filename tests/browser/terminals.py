@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,8 +25,10 @@ def a_job_that_runs(developer: Developer) -> Iterator[str]:
     """One that waits; cancelled in the end."""
     job = developer.launch("sleep 600", time_limit_seconds=900)
     until(lambda: developer.job(job)["status"] == "running")
-    yield job
-    developer.http.post(f"/jobs/{job}/cancel")
+    try:
+        yield job
+    finally:
+        developer.http.post(f"/jobs/{job}/cancel")
 
 
 def open_terminal(page: Page, url: str) -> Page:
@@ -36,13 +39,18 @@ def open_terminal(page: Page, url: str) -> Page:
     tab = opened.value
     tab.set_default_timeout(PATIENCE_MS)
     tab.wait_for_url("http://term-*.apps.localhost:*/")
-    expect(screen(tab)).to_contain_text("$", timeout=PATIENCE_MS)
+    shows(tab, "$")
     return tab
 
 
 def screen(tab: Page) -> Locator:
     """The lines it shows."""
     return tab.locator(".xterm-rows")
+
+
+def shows(tab: Page, what: str | re.Pattern[str]) -> None:
+    """It comes to stand on the screen."""
+    expect(screen(tab)).to_contain_text(what, timeout=PATIENCE_MS)
 
 
 def type_in(tab: Page, line: str) -> None:
@@ -67,7 +75,7 @@ def take_terminals(browser: Browser, stack: Stack) -> None:
                 with a_job_that_runs(developer) as job:
                     tab = open_terminal(page, f"{stack.url}/jobs/{job}/")
                     type_in(tab, SHOWS_COLOURS)
-                    expect(screen(tab)).to_contain_text("usr")
+                    shows(tab, "usr")
                     page.screenshot(path=OUT / f"terminal-button-{name}")
                     tab.screenshot(path=OUT / f"terminal-{name}")
                     type_in(tab, "exit")

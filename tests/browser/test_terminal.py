@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from clusters.examples import DIGITS
 from tests.browser.shooting import sign_in
-from tests.browser.terminals import a_job_that_runs, open_terminal, screen, type_in
+from tests.browser.terminals import a_job_that_runs, open_terminal, screen, shows, type_in
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import Stack
 
@@ -42,15 +42,15 @@ def test_a_shell_in_a_job_follows_the_window_and_outlives_its_tab(
         complaints: list[str] = []
         tab.on("console", lambda told: complaints.append(told.text))
         type_in(tab, "echo $((6*7))")
-        expect(screen(tab)).to_contain_text("42")
+        shows(tab, "42")
 
         type_in(tab, "clear; echo rows=$(stty size)")
-        expect(screen(tab)).to_contain_text(SIZE)
+        shows(tab, SIZE)
         tab.set_viewport_size({"width": 600, "height": 400})
         size = SIZE.search(screen(tab).inner_text())
         assert size is not None
         type_in(tab, "clear; echo again: rows=$(stty size)")
-        expect(screen(tab)).to_contain_text(re.compile(r"again: rows=\d"))
+        shows(tab, re.compile(r"again: rows=\d"))
         smaller = re.search(r"again: rows=(\d+) (\d+)", screen(tab).inner_text())
         assert smaller is not None
         assert int(smaller[1]) < int(size[1])
@@ -60,7 +60,7 @@ def test_a_shell_in_a_job_follows_the_window_and_outlives_its_tab(
         tab.close()
         tab = open_terminal(page, f"{stack.url}/jobs/{job}/")
         type_in(tab, "echo kept $kept")
-        expect(screen(tab)).to_contain_text("kept 1337")
+        shows(tab, "kept 1337")
         assert [told for told in complaints if "Content Security Policy" in told] == []
 
 
@@ -73,7 +73,7 @@ def test_what_ended_is_said_and_a_shell_that_ended_is_followed_by_another(
         tab.get_by_text("The shell has ended.").wait_for()
         tab.get_by_role("button", name="New shell").click()
         type_in(tab, "echo $((6*9))")
-        expect(screen(tab)).to_contain_text("54")
+        shows(tab, "54")
         expect(tab.get_by_text("The shell has ended.")).to_be_hidden()
     tab.get_by_text("What ran here has ended").wait_for()
     tab.get_by_role("link", name="Go to its page").click()
@@ -90,7 +90,7 @@ def test_a_server_that_is_gone_is_started_again_unasked(
         tab.locator("#bar").wait_for()
         expect(tab.locator("#bar")).to_be_hidden(timeout=30_000)
         type_in(tab, "echo new shell: $((old+41))")
-        expect(screen(tab)).to_contain_text("new shell: 41")
+        shows(tab, "new shell: 41")
 
 
 def test_the_terminal_of_a_notebook_says_when_it_will_stop(
@@ -101,7 +101,7 @@ def test_the_terminal_of_a_notebook_says_when_it_will_stop(
     until(lambda: developer.http.get(f"/notebooks/{notebook}").json()["status"] == "running")
     tab = open_terminal(context.new_page(), f"{stack.url}/notebooks/{notebook}/")
     type_in(tab, "python -c 'import jupyterlab; print(6*7)'")
-    expect(screen(tab)).to_contain_text("42")
+    shows(tab, "42")
     with psycopg.connect(stack.database_url) as connection:
         connection.execute(COUNT_DOWN, [notebook])
     tab.get_by_text("nothing was done in it").wait_for()

@@ -86,8 +86,10 @@ def door_script(tools: Tools | None, *, before: str = "", closed: str = "") -> s
         return ""
     start = f"{before}exec {shlex.join(tools.command)}"
     # In parentheses, so that it is no job of the first process, which would print how it ended.
+    # Who knocks while the one before is let in may go without a word: that ends nothing.
     return (
-        f"( while read -r word < {INSIDE}/{DOOR}; do\n"
+        f"( while [ -p {INSIDE}/{DOOR} ]; do\n"
+        f"  read -r word < {INSIDE}/{DOOR} || continue\n"
         f"  case $word in {WORD}) {{ {start}; }} & ;; esac\n"
         f"done > /dev/null 2>&1 {closed} & )\n"
     )

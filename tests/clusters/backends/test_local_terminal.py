@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -292,6 +293,29 @@ class TestItsEnd:
         (tmp_path / "environ").write_bytes(b"HOME=/\0COLOUR=blue = green\n\0PATH=/usr/bin\0")
         with self.serving(tmp_path, packages), looking(self.endpoint(tmp_path)) as browser:
             assert browser.asks('echo "$COLOUR$HOME"') == "blue = green\n/\n"
+
+
+@pytest.mark.usefixtures("tooled")
+def test_who_knocks_and_goes_without_a_word_shuts_no_door(
+    backend: LocalBackend, root: Path
+) -> None:
+    name = started(backend)
+    door = root / "local" / "attempts" / name / "inside" / "door"
+    for _ in range(3):
+        wait_for(lambda: _is_awaited(door))
+    with looking(opened(backend, name)) as browser:
+        assert browser.asks("echo $((6 * 7))") == "42\n"
+
+
+def _is_awaited(door: Path) -> bool:
+    """Whether somebody is behind the door; nothing is said to them."""
+    try:
+        os.close(os.open(door, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return False
+        raise
+    return True
 
 
 @pytest.mark.usefixtures("tooled")
