@@ -158,12 +158,18 @@ async function ask() {
   }
 }
 
-/** Its server ends when nobody looks for a while: have it started. True where there is none to be had. */
+/** Its server ends when nobody looks for a while: have it started. True where it may not be had. */
 async function wake() {
   try {
     const answer = await fetch("/.fastgpu/wake", { method: "POST", cache: "no-store" });
     const { words } = await answer.json();
     if (answer.ok || answer.status >= 500 || isOver) return false;
+    if (answer.status === 409) {
+      // What ends just now has no terminal any more, before its end is known: say so and look on.
+      trouble = { tone: "warn", text: words, way: "Go to its page" };
+      draw();
+      return false;
+    }
     over(words, "Go to its page");
     return true;
   } catch {
