@@ -18,6 +18,8 @@ from clusters.proxy.upstreams import BUFFER_BYTES
 BACKLOG = 4096
 # In which an answer that is ready still leaves.
 _LAST_SECONDS = 0.5
+# In which a client that has just connected asks for the first time.
+FIRST_SECONDS = 2.0
 IDLE_SECONDS = 75.0
 LINE_BYTES = 16 * 1024
 FIELD_BYTES = 64 * 1024
@@ -40,7 +42,8 @@ class Connections(Server):
         self._limit = limit
         self._count = 0
         self._busy: set[RequestHandler] = set()
-        self._rests = asyncio.Event()
+        self._unasked: set[RequestHandler] = set()
+        self._changed = asyncio.Event()
 
     def __call__(self) -> RequestHandler:
         """A protocol for one connection."""
@@ -60,6 +63,7 @@ class Connections(Server):
         """Count it, or cut it off."""
         super().connection_made(handler, transport)
         self._count += 1
+        self._unasked.add(handler)
         if self._count > self._limit:
             transport.abort()
 
@@ -67,32 +71,40 @@ class Connections(Server):
         """Count it no more."""
         super().connection_lost(handler, exc)
         self._count -= 1
+        self._unasked.discard(handler)
+        self._changed.set()
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests, let those that run end within so many seconds, cut off the rest.
 
-        A connection on which nothing runs is closed at once: its client makes another.
+        A connection that rests after an answer is closed: its client makes another. One of a moment
+        ago gets its first answer, for its client would take the close for a refusal.
         """
+        await self._until_empty(self._unasked, min(seconds, FIRST_SECONDS))
         for connection in self.connections:
             connection.close()
             if connection not in self._busy:
                 connection.force_close()
-        self._rests.clear()
-        if self._busy:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._rests.wait()
+        await self._until_empty(self._busy, seconds)
         await self.shutdown(_LAST_SECONDS)
+
+    async def _until_empty(self, connections: set[RequestHandler], seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while connections:
+                    self._changed.clear()
+                    await self._changed.wait()
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         connection = request.protocol
         self._busy.add(connection)
+        self._unasked.discard(connection)
+        self._changed.set()
         try:
             return await self._answer(request)
         finally:
             self._busy.discard(connection)
-            if not self._busy:
-                self._rests.set()
+            self._changed.set()
 
 
 class _Connection(RequestHandler):

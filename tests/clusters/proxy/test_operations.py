@@ -250,6 +250,26 @@ def test_new_processes_take_over_and_nothing_is_dropped(own: Desk) -> None:
     wait_for(lambda: not set(_children(own.proxy)) & set(old))
 
 
+def test_a_connection_of_a_moment_ago_gets_its_answer_from_one_that_ends(own: Desk) -> None:
+    place = ("127.0.0.1", own.proxy.port)
+    with socket.create_connection(place, timeout=10) as fresh:
+        # Connections are taken in their order: where this is answered, that one is open.
+        own.proxy.health()
+        own.proxy.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not _is_listening(place))
+        fresh.sendall(f"GET /healthz HTTP/1.1\r\nHost: {place[0]}\r\n\r\n".encode())
+        assert fresh.recv(4096).startswith(b"HTTP/1.1 200")
+    assert own.proxy.process.wait(10) == 0
+
+
+def _is_listening(place: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(place, timeout=10).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 @SEVERAL
 def test_all_end_with_their_parent(own: Desk) -> None:
     family = _children(own.proxy)
