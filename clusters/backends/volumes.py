@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from clusters.backends import erase
-from clusters.backends.base import BackendError, BackendUnavailable
+from clusters.backends.base import BackendError, BackendUnavailable, LaunchRefused
 
 FOLDER = "volumes"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -51,3 +51,22 @@ def erase_one(root: Path, name: str) -> None:
         return
     except OSError as error:
         raise BackendUnavailable(f"The volume {name} could not be erased: {error}") from error
+
+
+def folder_for(root: Path, name: str, uid: int | None, *, where: str) -> Path | None:
+    """The folder of the volume that work of `uid` (None: of anybody) mounts; None for no name.
+
+    Raises LaunchRefused where it is not `where` it is looked for, or is another's.
+    """
+    if not name:
+        return None
+    try:
+        folder = path_of(root, name)
+    except BackendError as error:
+        raise LaunchRefused(str(error)) from error
+    # It lies in a folder that only the portal can write, so it is no link.
+    if not folder.is_dir():
+        raise LaunchRefused(f"The volume {name} is not on {where}.")
+    if uid is not None and folder.stat().st_uid != uid:
+        raise LaunchRefused(f"The volume {name} is another team's.")
+    return folder

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.backends import volumes
-from clusters.backends.base import BackendError, LaunchRefused, LaunchSpec
+from clusters.backends.base import LaunchRefused, LaunchSpec
 from clusters.backends.local import (
     cgroups,
     checkpoints,
@@ -105,7 +105,7 @@ def survey(
         uid=uid,
         tag=root_tag(settings.root),
         token=token or secrets.token_urlsafe(32),
-        volume=_volume(spec, settings.root, uid),
+        volume=volumes.folder_for(settings.root, spec.volume, uid, where="this machine"),
     )
     found = tools.find(settings.environments, in_container=image is not None)
     ground = Ground(
@@ -122,20 +122,6 @@ def survey(
 def root_tag(root: Path) -> str:
     """A few characters that tell this root's things in the kernel from another's."""
     return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
-
-
-def _volume(spec: LaunchSpec, root: Path, uid: int | None) -> Path | None:
-    if not spec.volume:
-        return None
-    try:
-        folder = volumes.path_of(root, spec.volume)
-    except BackendError as error:
-        raise LaunchRefused(str(error)) from error
-    if not folder.is_dir():
-        raise LaunchRefused(f"The volume {spec.volume} is not on this machine.")
-    if uid is not None and folder.stat().st_uid != uid:
-        raise LaunchRefused(f"The volume {spec.volume} is another team's.")
-    return folder
 
 
 def compose(

@@ -9,8 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.backends import volumes
-from clusters.backends.base import BackendError, EndReason, LaunchRefused, LaunchSpec
+from clusters.backends.base import EndReason, LaunchRefused, LaunchSpec
 from clusters.backends.slurm import sdk
 from clusters.backends.slurm.folders import PORT_FILE, Folders, write_file
 
@@ -100,22 +99,6 @@ def prefix_of(environments: Path | None, slug: str) -> Path | None:
         raise LaunchRefused(f"There is no environment {slug!r}.", reason=EndReason.IMAGE_MISSING)
     # The name leads to another folder after the next build; this one stays for what runs in it.
     return (environments / slug).resolve()
-
-
-def workspace_of(spec: LaunchSpec, root: Path, user: pwd.struct_passwd) -> Path | None:
-    """The folder of the spec's volume; None where it has none. Raises LaunchRefused."""
-    if not spec.volume:
-        return None
-    try:
-        folder = volumes.path_of(root, spec.volume)
-    except BackendError as error:
-        raise LaunchRefused(str(error)) from error
-    # It lies in a folder that only the portal can write, so it is no link.
-    if not folder.is_dir():
-        raise LaunchRefused(f"The volume {spec.volume} is not on this cluster.")
-    if folder.stat().st_uid != user.pw_uid:
-        raise LaunchRefused(f"The volume {spec.volume} is another team's.")
-    return folder
 
 
 def prepare(spec: LaunchSpec, folders: Folders, ground: Ground) -> Prepared:

@@ -14,6 +14,7 @@ import secrets
 import time
 from dataclasses import replace
 
+from clusters.backends import volumes
 from clusters.backends.base import BackendUnavailable, LaunchRefused, LaunchSpec, Phase
 from clusters.backends.slurm import jobs, script, users
 from clusters.backends.slurm.cli import Tools, last_line, raise_for_submission
@@ -53,7 +54,9 @@ class Submission:
         user = users.resolve(self._settings, spec.team_number)
         try:
             self._folders.create_tree()
-            workspace = script.workspace_of(spec, self._settings.root, user)
+            workspace = volumes.folder_for(
+                self._settings.root, spec.volume, user.pw_uid, where="this cluster"
+            )
             token = secrets.token_urlsafe(32) if spec.serves else ""
             ground = Ground(user, prefix, workspace, self._tools.path, token)
             with self._folders.turn(spec.external_name):

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import websockets.sync.client
+from websockets.sync.client import ClientConnection
 
 from clusters.backends.base import Endpoint, LaunchSpec, Limits
 from clusters.backends.capabilities import StandbyWish
@@ -81,16 +82,21 @@ class Server:
                 socket, f"ws://lab/api/kernels/{kernel}/channels", additional_headers=self.headers
             )
         with connection:
-            connection.send(execute_request(code))
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                message = json.loads(connection.recv(timeout=30))
-                if message["msg_type"] == "stream":
-                    return str(message["content"]["text"])
-        pytest.fail("the kernel printed nothing")
+            return printed(connection, code)
 
 
-def execute_request(code: str) -> str:
+def printed(connection: ClientConnection, code: str) -> str:
+    """What the kernel at the other end prints, running the code."""
+    connection.send(_request(code))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        message = json.loads(connection.recv(timeout=60))
+        if message["msg_type"] == "stream":
+            return str(message["content"]["text"])
+    pytest.fail("the kernel printed nothing")
+
+
+def _request(code: str) -> str:
     """What asks a kernel to run the code, in Jupyter's protocol."""
     header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3",
               "username": "", "session": uuid.uuid4().hex, "date": ""}  # fmt: skip

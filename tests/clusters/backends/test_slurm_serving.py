@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from clusters.backends.base import (
 )
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.folders import Folders, Record
-from tests.clusters.backends.test_local_lab import COMMAND, execute_request
+from tests.clusters.backends.test_local_lab import COMMAND, printed
 from tests.clusters.backends.test_slurm_faults import lost, next_attempt, number_of, running
 from tests.contracts.backend import MIB, ended, log_holds, log_of, look, make_spec, run, wait_for
 from tests.slurm.lab import SlurmLab
@@ -95,13 +94,7 @@ def prints(endpoint: Endpoint, code: str) -> str:
     made = httpx.post(kernels, json={}, headers=headers, timeout=30).json()
     url = f"{kernels}/{made['id']}/channels".replace("http", "ws", 1)
     with websockets.sync.client.connect(url, additional_headers=headers) as connection:
-        connection.send(execute_request(code))
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            message = json.loads(connection.recv(timeout=60))
-            if message["msg_type"] == "stream":
-                return str(message["content"]["text"])
-    pytest.fail("the kernel printed nothing")
+        return printed(connection, code)
 
 
 # ---- JupyterLab ----
