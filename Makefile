@@ -1,5 +1,6 @@
 # One line a target; CI calls these too.
 PYTHON ?= python3
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile -q -U --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
@@ -15,8 +16,8 @@ help: ## say what there is
 up: $(VENV)/up.stamp deps-up ## start FastGPU on this machine
 	@exec $(BIN)/python manage.py up
 
-test: $(VENV)/dev.stamp deps ## run the whole suite
-	@$(BIN)/pytest $(PYTEST_FLAGS)
+test: $(VENV)/dev.stamp deps ## run the whole suite; PROCESSES=4 shares it out among more
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
 	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not debian and not mutants"

@@ -25,12 +25,36 @@ NEEDS: dict[str, tuple[tuple[str, ...], bool]] = {
 }
 # Their own folders, which an ordinary user's PATH may lack.
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+# Those that share something of the machine: one process has them all. In the order they run in.
+MUTANTS, SANDBOX, ALONE = "mutants", "sandbox", "alone"
+TOGETHER = {
+    "mutants": MUTANTS, "sandbox": SANDBOX, "oci": SANDBOX, "slurm": ALONE, "stack": ALONE,
+    "browser": ALONE,
+}  # fmt: skip
+ORDER = (MUTANTS, SANDBOX, "", ALONE)
 _left_out: dict[str, str] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--all-groups`."""
     parser.addoption("--all-groups", action="store_true", help="fail if a group is left out")
+
+
+def pytest_configure() -> None:
+    """See what this machine can run."""
+    for group, (programs, needs_root) in NEEDS.items():
+        gone = [name for name in programs if shutil.which(name, path=SEARCHED) is None]
+        if gone:
+            _left_out[group] = f"{', '.join(gone)}: not installed (make deps, as root, installs it)"
+        elif needs_root and os.geteuid() != 0:
+            _left_out[group] = "only root can start what it needs"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say which process it belongs to (parallel.py)."""
+    if together := _together(item):
+        item.add_marker(pytest.mark.xdist_group(together))
 
 
 @pytest.hookimpl(trylast=True)
@@ -40,12 +64,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Within a group the order stays by chance. A browser comes last because Playwright keeps an
     event loop in this thread, in which no test of our own coroutines can run.
     """
-    for group, (programs, needs_root) in NEEDS.items():
-        gone = [name for name in programs if shutil.which(name, path=SEARCHED) is None]
-        if gone:
-            _left_out[group] = f"{', '.join(gone)}: not installed (make deps, as root, installs it)"
-        elif needs_root and os.geteuid() != 0:
-            _left_out[group] = "only root can start what it needs"
     kept = [item for item in items if not _groups_of(item) & _left_out.keys()]
     left = [item for item in items if _groups_of(item) & _left_out.keys()]
     if left:
@@ -53,13 +71,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = sorted(kept, key=_turn)
 
 
-def _turn(item: pytest.Item) -> int:
-    groups = _groups_of(item)
-    return 2 if "browser" in groups else 1 if groups & {"stack", "slurm"} else 0
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    return ORDER.index(_together(item)), "browser" in _groups_of(item)
+
+
+def _together(item: pytest.Item) -> str:
+    """The last of those that its groups belong to; empty: any process will do."""
+    names = {TOGETHER[name] for name in _groups_of(item) if name in TOGETHER}
+    return max(names, key=ORDER.index, default="")
 
 
 def _groups_of(item: pytest.Item) -> set[str]:
-    return {mark.name for mark in item.iter_markers() if mark.name in NEEDS}
+    return {mark.name for mark in item.iter_markers() if mark.name in NEEDS | TOGETHER}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

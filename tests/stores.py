@@ -1,7 +1,8 @@
 """The suite's own PostgreSQL and Valkey, in a temporary folder (a pytest plugin).
 
 Its environment is set when it is imported, before anything reads the settings; the servers start
-with the session and end with it. `DATABASE_URL` and `REDIS_URL` from outside are used instead;
+with the session and end with it. Where the tests are shared out among processes, each has its
+own. `DATABASE_URL` and `REDIS_URL` from outside are used instead;
 `TEST_POSTGRES=debian` takes Debian's PostgreSQL 15 for the embedded one.
 """
 
@@ -19,7 +20,8 @@ from portal.stack.valkey import EmbeddedValkey
 from tests.debian_postgres import DebianPostgres
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="fgt-"))
-_servers: list[EmbeddedPostgres | DebianPostgres | EmbeddedValkey] = []
+_servers: list[tuple[EmbeddedPostgres | DebianPostgres | EmbeddedValkey, str]] = []
+"""Each with the variable that says where it is."""
 
 
 def _choose() -> None:
@@ -33,11 +35,11 @@ def _choose() -> None:
     if "DATABASE_URL" not in os.environ:
         postgres = _postgres()
         os.environ["DATABASE_URL"] = postgres.url
-        _servers.append(postgres)
+        _servers.append((postgres, "DATABASE_URL"))
     if "REDIS_URL" not in os.environ:
         valkey = EmbeddedValkey(_FOLDER / "v")
         os.environ["REDIS_URL"] = valkey.url
-        _servers.append(valkey)
+        _servers.append((valkey, "REDIS_URL"))
 
 
 def _postgres() -> EmbeddedPostgres | DebianPostgres:
@@ -49,16 +51,27 @@ def _postgres() -> EmbeddedPostgres | DebianPostgres:
 _choose()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start what is ours."""
     if session.config.option.collectonly:
         return
-    for server in _servers:
+    if is_sharing_out(session.config):
+        # Nothing runs in this process, and those it starts choose for themselves.
+        for _, name in _servers:
+            del os.environ[name]
+        _servers.clear()
+    for server, _ in _servers:
         server.start()
+
+
+def is_sharing_out(config: pytest.Config) -> bool:
+    """Whether this process only hands tests to others."""
+    return config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
 
 
 def pytest_unconfigure() -> None:
     """Stop it and remove the folder."""
-    for server in _servers:
+    for server, _ in _servers:
         server.stop()
     shutil.rmtree(_FOLDER, ignore_errors=True)

@@ -7,6 +7,8 @@ const STATUS = "/.fastgpu/status";
 const PATIENCE_MS = 600; // shorter interruptions are not worth a word
 const LONGEST_MS = 5000;
 const FIT_MS = 60;
+// What a terminal says of itself when a program asks: CSI ends in c, n, R, t or y; OSC and DCS.
+const ANSWER = /^\x1b(\[[?>=]?[\d;]*\$?[cnRty]|\]|P)/;
 const SIZES = { 0: 13, 640: 14 };
 
 const [bar, said, act, way] = ["bar", "said", "act", "way"].map((id) => document.getElementById(id));
@@ -223,7 +225,7 @@ term.attachCustomKeyEventHandler((event) => {
   return !(event.code === "KeyC" && (term.hasSelection() || event.shiftKey));
 });
 term.onData((data) => {
-  if (!isMute) send("stdin", data);
+  if (!(isMute && ANSWER.test(data))) send("stdin", data);
 });
 term.onResize(tellSize);
 

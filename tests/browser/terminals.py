@@ -54,9 +54,10 @@ def shows(tab: Page, what: str | re.Pattern[str]) -> None:
 
 
 def type_in(tab: Page, line: str) -> None:
-    """One line and Enter."""
+    """One line and Enter, once the screen shows what the line ends with."""
     tab.locator(".xterm-helper-textarea").focus()
     tab.keyboard.type(line)
+    shows(tab, line[-4:])
     tab.keyboard.press("Enter")
 
 

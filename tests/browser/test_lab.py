@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ LINES = 80
 PRINTS = f"import time\nfor n in range({LINES}): print('line', n, flush=True); time.sleep(0.1)"
 ALL = "".join(f"line {n}\n" for n in range(LINES))
 PATIENCE_MS = 45_000
+KERNEL_IS_THERE = re.compile(r"Python 3.* \| (Idle|Busy)")
 
 
 def open_notebook(browser: Browser, server: Lab, name: str) -> Page:
@@ -23,6 +25,8 @@ def open_notebook(browser: Browser, server: Lab, name: str) -> Page:
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{server.url}/lab/tree/{name}?reset&token={TOKEN}")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    # What is run before its kernel is there JupyterLab forgets.
+    page.get_by_role("button", name=KERNEL_IS_THERE).wait_for()
     return page
 
 

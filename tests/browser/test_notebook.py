@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser import fixtures
 from tests.browser.shooting import sign_in
 from tests.stacks.developer import Developer, until
 from tests.stacks.portal import Stack
@@ -32,7 +33,7 @@ Database = psycopg.Connection[tuple[object, ...]]
 def _patience() -> Iterator[None]:
     expect.set_options(timeout=PATIENCE_MS)
     yield
-    expect.set_options(timeout=5_000)  # Playwright's own
+    expect.set_options(timeout=fixtures.PATIENCE_MS)
 
 
 @pytest.fixture
@@ -76,6 +77,8 @@ def test_from_one_click_to_a_stop_that_was_announced(
     page = launch(context, stack)
     name = page.url.partition("://")[2].partition(".")[0]
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click()
+    # What is run before its kernel is there JupyterLab forgets.
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
     run(page, PLOT)
     expect(page.locator(".jp-OutputArea-output img").first).to_be_visible()
 

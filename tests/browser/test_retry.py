@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.files import put
 from tests.browser.shooting import sign_in
 from tests.stacks.developer import Developer
 from tests.stacks.portal import Stack
@@ -12,6 +13,7 @@ from tests.stacks.portal import Stack
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(200)]
 COMMAND = """
 for line in 1 2 3 4; do echo "attempt $FASTGPU_ATTEMPT line $line"; sleep 0.5; done
+until [ -e go ]; do sleep 0.1; done
 test "$FASTGPU_ATTEMPT" -gt 1
 """
 
@@ -22,15 +24,18 @@ def test_the_page_follows_from_one_attempt_to_the_next(stack: Stack, browser: Br
     page.on("pageerror", lambda error: errors.append(str(error)))
     sign_in(page, stack)
     with Developer(stack) as developer:
-        job = developer.launch(COMMAND, name="flaky", retries=1, environment="system")
-    page.goto(f"{stack.url}/jobs/{job}/#log")
-    lines = page.locator("#log-lines")
-
-    expect(lines).to_contain_text("attempt 1 line 1", timeout=30_000)
-    expect(lines).to_contain_text("attempt 2 line 4", timeout=60_000)
+        asked = {"name": "for-retries", "size_gib": 1}
+        volume = developer.http.post("/volumes", json=asked).json()["id"]
+        more = {"retries": 1, "environment": "system", "volume": volume}
+        job = developer.launch(COMMAND, name="flaky", **more)
+        page.goto(f"{stack.url}/jobs/{job}/#log")
+        lines = page.locator("#log-lines")
+        expect(lines).to_contain_text("attempt 1 line 1")
+        put(developer, volume, "go", b"")
+    expect(lines).to_contain_text("attempt 2 line 4")
     expect(lines).not_to_contain_text("attempt 1")
     expect(page.locator("#L1")).to_contain_text("attempt 2 line 1")
-    expect(page.locator("#run-facts")).to_contain_text("Succeeded", timeout=30_000)
+    expect(page.locator("#run-facts")).to_contain_text("Succeeded")
 
     page.get_by_role("tab", name="Attempts 2").click()
     rows = page.locator(".run-attempts tbody tr")

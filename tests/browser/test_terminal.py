@@ -96,6 +96,7 @@ def test_a_server_that_is_gone_is_started_again_unasked(
         type_in(tab, "old=1; kill -9 $PPID")
         # A new shell begins on an empty screen.
         expect(screen(tab)).not_to_contain_text("kill", timeout=PATIENCE_MS)
+        shows(tab, "$")
         type_in(tab, "echo new shell: $((old+41))")
         shows(tab, "new shell: 41")
 

@@ -13,11 +13,13 @@ import httpx
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from tests.chaos.pace import Pace
 from tests.chaos.plan import Kind, Plan, Wish
 from tests.chaos.storm import FINAL, Report
 from tests.stacks.portal import ROOT, Stack
 
-# What is charged and what really ran may differ by this much.
+# What is charged and what really ran may differ by this much, and by what this machine took just
+# then to start programs.
 TOLERANCE_SECONDS = 1.0
 # slurmctld saves its state every 5 s and a job waits a while before it runs; for a while after
 # it came back, ids it gives out again are still in use on its nodes.
@@ -84,6 +86,7 @@ class Lost:
 class Reckoning:
     """Problems in sentences, and figures."""
 
+    pace: Pace
     problems: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     worst_start: float = 0
@@ -98,9 +101,10 @@ def reckon(
     *,
     environment: Mapping[str, str],
     lost: Lost,
+    pace: Pace,
 ) -> Reckoning:
     """Compare."""
-    found = Reckoning()
+    found = Reckoning(pace)
     with psycopg.connect(environment["DATABASE_URL"], row_factory=namedtuple_row) as connection:
         rows: list[Any] = connection.execute(ATTEMPTS.encode()).fetchall()
         for what, question in LEFTOVERS.items():
@@ -173,12 +177,18 @@ def _of_times(row: Any, said: Said, found: Reckoning) -> Iterator[str]:
     if row.metered_until is None or said.last is None:
         return
     until = said.ended if said.ended is not None else said.last
-    start = row.metered_from.timestamp() - said.starts[0]
-    end = row.metered_until.timestamp() - until
+    start, may_start = _differ(row.metered_from.timestamp(), said.starts[0], found.pace)
+    end, may_end = _differ(row.metered_until.timestamp(), until, found.pace)
     found.worst_start = max(found.worst_start, abs(start))
     found.worst_end = max(found.worst_end, abs(end))
-    if max(abs(start), abs(end)) > TOLERANCE_SECONDS:
+    if abs(start) > may_start or abs(end) > may_end:
         yield f"{row.external_name} ({row.reason}): metering is off by {start:.2f} and {end:.2f} s"
+
+
+def _differ(charged: float, real: float, pace: Pace) -> tuple[float, float]:
+    """By how many seconds the two differ, and may."""
+    allowed = TOLERANCE_SECONDS + pace.slowest(min(charged, real), max(charged, real))
+    return charged - real, allowed
 
 
 def _of_overlaps(rows: list[Any], said: list[Said]) -> Iterator[str]:

@@ -6,8 +6,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
+from tests.chaos.pace import Pace
 from tests.chaos.plan import Plan
 from tests.chaos.reckoning import Lost, Reckoning, reckon
 from tests.chaos.slurm_victims import SLURM_PARTS, SlurmParts
@@ -52,6 +54,7 @@ killed {sum(report.struck.values())} times: {struck}
 requests repeated {sum(report.repeats.values())} times: {repeats}
 ended: {reasons}; breakers closed {report.breakers_closed} times
 metering off by at most {found.worst_start:.3f} s at the start, {found.worst_end:.3f} s at the end
+programs took up to {found.pace.slowest(0, inf):.3f} s to start
 problems: {len(found.problems)}
 {chr(10).join(found.problems[:40])}"""
 
@@ -90,13 +93,14 @@ def storm(
             )
         else:
             weather = Storm(stack, parts, plan, say=say)
-        report = weather.run()
+        with Pace() as pace:
+            report = weather.run()
         lost = Lost(
             parts.struck,
             slurm.lost_nodes if slurm else set(),
             slurm.forgot_at if slurm else [],
         )
-        reckoning = reckon(stack, plan, report, environment=parts.environment, lost=lost)
+        reckoning = reckon(stack, plan, report, environment=parts.environment, lost=lost, pace=pace)
         reckoning.problems += _ghosts(parts, set(report.jobs.values()))
     return Outcome(choice, report, reckoning)
 

@@ -163,7 +163,7 @@ class StandbySupervisor(Supervisor):
     def finish(self) -> None:
         """The end of an attempt; or of a server that nobody has claimed or can claim any more."""
         if self.is_standby and not self.give_up():
-            # It died in the very moment of its claim.
+            os.write(2, b"The server died before its claim, the attempt starts anew\n")
             self.cold = self.take_over()
         if self.is_standby:
             self.state.update(ended_at=time.time(), reason=self.reason or "completed")

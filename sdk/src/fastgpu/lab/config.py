@@ -17,13 +17,14 @@ from fastgpu.lab.place import Place
 RECORDER_NEEDS = ("jupyter_server_ydoc", "jupyter_ydoc", "pycrdt")
 
 # Kernels say "idle" after each of these too, also while a cell runs; whether a kernel is at work is
-# told by the rest.
+# told by the rest. The history, which a page asks for as it opens, has to be among the rest: else
+# the page calls its kernel "Unknown" until the first cell is run.
 _NOT_WORK = (
     "comm_info_request", "comm_info_reply", "comm_open", "comm_msg", "comm_close",
     "create_subshell_request", "create_subshell_reply",
     "delete_subshell_request", "delete_subshell_reply",
     "list_subshell_request", "list_subshell_reply",
-    "kernel_info_request", "kernel_info_reply", "history_request", "history_reply",
+    "kernel_info_request", "kernel_info_reply",
     "complete_request", "complete_reply", "inspect_request", "inspect_reply",
     "is_complete_request", "is_complete_reply",
     "shutdown_request", "shutdown_reply", "interrupt_request", "interrupt_reply",
