@@ -74,12 +74,19 @@ class Lost:
     nodes: set[str]
     forgot_at: list[float]
 
-    def has(self, row: Any) -> bool:
-        """Whether the attempt in `row` may be."""
+    def has(self, row: Any, before: list[Any]) -> bool:
+        """Whether the attempt in `row` may be; `before`: those of its run that came before it.
+
+        Slurm puts a job back into its queue under the id that the job was given at first.
+        """
         if row.external_name in self.attempts or self.nodes & set(row.node.split(",")):
             return True
-        placed = row.placed_at.timestamp() if row.placed_at and row.backend == "slurm" else 0.0
-        return any(abs(placed - at) < FORGETS_SECONDS for at in self.forgot_at)
+        return any(
+            abs(one.placed_at.timestamp() - at) < FORGETS_SECONDS
+            for one in (*before, row)
+            if one.placed_at and one.backend == "slurm"
+            for at in self.forgot_at
+        )
 
 
 @dataclass
@@ -121,9 +128,10 @@ def reckon(
             mine = by_name.pop(wish.key, [])
             found.problems += _of_job(wish, mine, report.jobs.get(wish.key), shown)
             said = [_said(api, row) for row in mine]
-            for row, words in zip(mine, said, strict=True):
+            for place, (row, words) in enumerate(zip(mine, said, strict=True)):
                 found.reasons[row.reason] += 1
-                found.problems += _of_attempt(row, words, found, is_lost=lost.has(row))
+                may_be_lost = lost.has(row, mine[:place])
+                found.problems += _of_attempt(row, words, found, is_lost=may_be_lost)
             found.problems += _of_overlaps(mine, said)
     found.problems += [f"{name}: a job nobody asked for" for name in by_name]
     found.problems += _books(environment)
