@@ -17,7 +17,7 @@ up: $(VENV)/up.stamp deps-up ## start FastGPU on this machine
 	@exec $(BIN)/python manage.py up
 
 test: $(VENV)/dev.stamp deps ## run the whole suite; PROCESSES=4 shares it out among more
-	@$(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/dev.stamp ## the suite without whole stacks and browsers
 	@$(BIN)/pytest -q -m "not stack and not browser and not slurm and not oci and not debian and not mutants"

@@ -50,13 +50,6 @@ def pytest_configure() -> None:
             _left_out[group] = "only root can start what it needs"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Say which process it belongs to (parallel.py)."""
-    if together := _together(item):
-        item.add_marker(pytest.mark.xdist_group(together))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the groups this machine cannot run; whole stacks go last, browsers after them.
@@ -72,10 +65,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _turn(item: pytest.Item) -> tuple[int, bool]:
-    return ORDER.index(_together(item)), "browser" in _groups_of(item)
+    return ORDER.index(together(item)), "browser" in _groups_of(item)
 
 
-def _together(item: pytest.Item) -> str:
+def together(item: pytest.Item) -> str:
     """The last of those that its groups belong to; empty: any process will do."""
     names = {TOGETHER[name] for name in _groups_of(item) if name in TOGETHER}
     return max(names, key=ORDER.index, default="")

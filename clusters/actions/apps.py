@@ -88,6 +88,12 @@ def last_answer(attempt: Attempt) -> str:
     return f"It {app.failure}." if app and app.failure else ""
 
 
+def lose_server(app: App) -> None:
+    """Nobody listens there any more; the route stays, and leads nowhere until somebody does."""
+    found = App.objects.filter(pk=app.pk, endpoint=app.endpoint).exclude(state=AppState.CLOSED)
+    found.update(endpoint={}, state=AppState.STARTING)
+
+
 def close_side_routes(side: Side) -> None:
     """Serve nothing of a side any more; runs in the caller's transaction."""
     _close(App.objects.filter(side=side))

@@ -23,12 +23,9 @@ def open_terminal(actor: Actor, run_id: str) -> App:
     Raises NotFound, NotAllowed, Conflict where there is none to be had, Unavailable.
     """
     workload = _permitted(actor, run_id)
-    attempt = _running(workload)
-    endpoint = _ask(attempt)
+    endpoint = _ask(_running(workload))
     with transaction.atomic():
-        lock_workload(workload.pk)
-        # It may have ended while its engine was asked, and its routes have been closed by that.
-        app = open_route(_running(workload), Service.TERMINAL, endpoint)
+        app = _route(workload, endpoint)
         audit.record(actor, "terminal.opened", team=workload.team, object_id=workload.public_id)
     return app
 
@@ -36,9 +33,19 @@ def open_terminal(actor: Actor, run_id: str) -> App:
 def wake_terminal(actor: Actor, run_id: str) -> None:
     """Start again what serves a terminal that was opened: it ends when nobody looks at it.
 
-    Raises NotFound, NotAllowed, Conflict where there is none to be had, Unavailable.
+    It may listen elsewhere then. Raises NotFound, NotAllowed, Conflict where there is none to be
+    had, Unavailable.
     """
-    _ask(_running(_permitted(actor, run_id)))
+    workload = _permitted(actor, run_id)
+    endpoint = _ask(_running(workload))
+    with transaction.atomic():
+        _route(workload, endpoint)
+
+
+def _route(workload: Workload, endpoint: Endpoint) -> App:
+    lock_workload(workload.pk)
+    # It may have ended while its engine was asked, and its routes have been closed by that.
+    return open_route(_running(workload), Service.TERMINAL, endpoint)
 
 
 def _permitted(actor: Actor, run_id: str) -> Workload:

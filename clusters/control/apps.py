@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from accounts.actor import Actor
-from clusters.actions.apps import open_route
+from clusters.actions.apps import lose_server, open_route
 from clusters.actions.stopping import request_stop
 from clusters.backends.base import BackendUnavailable
 from clusters.backends.capabilities import Serving
@@ -58,10 +58,33 @@ def follow_servers(pool_id: int) -> None:
     ).select_related("workload__pool")
     for attempt in running.filter(~Exists(served)):
         open_lab(attempt)
+    _follow_terminals(pool_id)
     late = clock.now() - timedelta(seconds=settings.SERVER_START_SECONDS)
     silent = running.filter(workload__reason=Reason.SERVER_STARTING, started_at__lte=late)
     for attempt in silent:
         _give_up(attempt)
+
+
+def _follow_terminals(pool_id: int) -> None:
+    """Forget where those listened that have ended: another's server may be there next."""
+    terminals = App.objects.filter(service=Service.TERMINAL, attempt__pool=pool_id)
+    for app in (
+        terminals.exclude(state=AppState.CLOSED)
+        .exclude(endpoint={})
+        .select_related("attempt__pool")
+    ):
+        assert app.attempt is not None  # noqa: S101  # those of a pool have one
+        engine = backend(app.attempt.pool.backend)
+        try:
+            is_gone = (
+                isinstance(engine, Serving)
+                and engine.endpoint(app.attempt.external_name, Service.TERMINAL) is None
+            )
+        except BackendUnavailable as error:
+            logger.warning("where %s serves is not known now: %s", app.name, error)
+            continue
+        if is_gone:
+            lose_server(app)
 
 
 def _give_up(attempt: Attempt) -> None:

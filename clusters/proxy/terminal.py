@@ -99,11 +99,27 @@ async def wake(route: Route, session: Session, portal: Portal) -> Response:
     )
 
 
+# What keyboards of phones lack, as terminals send it; shown where fingers are all there is.
+_SENT = {
+    "Esc": "&#27;",
+    "Tab": "&#9;",
+    "←": "&#27;[D",
+    "↑": "&#27;[A",
+    "↓": "&#27;[B",
+    "→": "&#27;[C",
+}
+_NAMES = {"←": "Left", "↑": "Up", "↓": "Down", "→": "Right"}
+_KEYS = "\n".join(
+    f'<button type="button" data-sends="{sent}" aria-label="{_NAMES.get(key, key)}">{key}</button>'
+    for key, sent in _SENT.items()
+)
+# Else the keyboard of a phone covers the line that is typed.
+_KEYBOARD = "interactive-widget=resizes-content"
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="viewport" content="width=device-width, initial-scale=1, {_KEYBOARD}">
 <meta name="color-scheme" content="light dark">
 <title>Terminal · SUBJECT</title>
 <link rel="icon" href="data:,">
@@ -120,6 +136,10 @@ _PAGE = f"""<!doctype html>
 <a id="way" hidden></a>
 </div>
 <main id="terminal"></main>
+<div class="keys" id="keys" role="toolbar" aria-label="Keys that a phone lacks">
+<button type="button" id="control" aria-pressed="false">Ctrl</button>
+{_KEYS}
+</div>
 <noscript><p class="bar">A terminal needs JavaScript.</p></noscript>
 </body>
 </html>

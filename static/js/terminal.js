@@ -12,6 +12,8 @@ const ANSWER = /^\x1b(\[[?>=]?[\d;]*\$?[cnRty]|\]|P)/;
 const SIZES = { 0: 13, 640: 14 };
 
 const [bar, said, act, way] = ["bar", "said", "act", "way"].map((id) => document.getElementById(id));
+const control = document.getElementById("control");
+const keys = document.getElementById("keys");
 const box = document.getElementById("terminal");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -201,6 +203,13 @@ async function keep() {
   act.disabled = false;
 }
 
+/** What a keyboard has sent; a letter after Ctrl on the bar of keys is a control character. */
+function type(data) {
+  const isControl = control.getAttribute("aria-pressed") === "true" && /^[@-_a-z ]$/.test(data);
+  if (isControl) control.setAttribute("aria-pressed", "false");
+  send("stdin", isControl ? String.fromCharCode(data.toUpperCase().charCodeAt(0) & 31) : data);
+}
+
 const events = new EventSource(STATUS);
 events.addEventListener("countdown", (event) => {
   const state = JSON.parse(event.data);
@@ -225,9 +234,23 @@ term.attachCustomKeyEventHandler((event) => {
   return !(event.code === "KeyC" && (term.hasSelection() || event.shiftKey));
 });
 term.onData((data) => {
-  if (!(isMute && ANSWER.test(data))) send("stdin", data);
+  if (!(isMute && ANSWER.test(data))) type(data);
 });
 term.onResize(tellSize);
+// A finger on them leaves the keyboard where it is.
+keys.addEventListener("pointerdown", (event) => event.preventDefault());
+keys.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (!button) return;
+  if (button === control) {
+    const isPressed = control.getAttribute("aria-pressed") === "true";
+    control.setAttribute("aria-pressed", String(!isPressed));
+  } else {
+    const { sends } = button.dataset;
+    type(term.modes.applicationCursorKeysMode ? sends.replace("[", "O") : sends);
+  }
+  term.focus();
+});
 
 term.loadAddon(fit);
 term.open(box);

@@ -101,6 +101,31 @@ def test_a_server_that_is_gone_is_started_again_unasked(
         shows(tab, "new shell: 41")
 
 
+def test_a_phone_has_the_keys_that_its_keyboard_lacks(
+    stack: Stack, browser: Browser, developer: Developer
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    sign_in(page, stack)
+    with a_job_that_runs(developer) as job:
+        tab = open_terminal(page, f"{stack.url}/jobs/{job}/")
+        type_in(tab, "sleep 500")
+        tab.get_by_role("button", name="Ctrl").tap()
+        tab.keyboard.type("c")
+        shows(tab, "^C")
+        tab.keyboard.type("ech")
+        tab.get_by_role("button", name="Tab").tap()
+        shows(tab, "echo")
+        tab.keyboard.type("$((6*7))")
+        tab.get_by_role("button", name="Left").tap()
+        tab.get_by_role("button", name="Left").tap()
+        tab.keyboard.type("0")
+        tab.keyboard.press("Enter")
+        shows(tab, "420")
+    context.close()
+
+
 def test_the_terminal_of_a_notebook_says_when_it_will_stop(
     stack: Stack, context: BrowserContext, developer: Developer
 ) -> None:

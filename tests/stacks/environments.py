@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -18,13 +19,20 @@ PYTHON = "/usr/bin/python3"
 def prepared(name: str, locks: Path = LOCKS) -> Path:
     """A folder that holds the environment `name`, built if its lock file in `locks` is new.
 
-    Built beside its place and renamed, so that two runs at once do not meet a half-built one.
+    One process builds it, and others of the suite wait for it.
     """
     lock = locks / f"{name}.txt"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     folder = KEPT / f"fastgpu-tests-{name}-{digest}"
-    if folder.is_dir():
-        return folder
+    with folder.with_suffix(".lock").open("ab") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _build(name, lock, folder)
+    return folder
+
+
+def _build(name: str, lock: Path, folder: Path) -> None:
+    """Beside its place, then renamed: a build that is cut off leaves no half of one."""
     fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=KEPT))
     fresh.chmod(0o755)
     target = fresh / name
@@ -37,7 +45,6 @@ def prepared(name: str, locks: Path = LOCKS) -> Path:
     for script in (folder / name / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             _readdress(script, str(fresh), str(folder))
-    return folder
 
 
 def _readdress(script: Path, old: str, new: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.slurm.lab import SlurmLab
 from tests.stacks.developer import Developer, ask_database, check_cost, until
-from tests.stacks.environments import LOCKS, prepared
+from tests.stacks.environments import LOCKS, OURS, prepared
 from tests.stacks.portal import Stack, running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slurm]
@@ -28,8 +28,8 @@ def stack(slurm_lab: SlurmLab, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A FastGPU with a pool on the lab's Slurm, added as an operator would."""
     folder = tmp_path_factory.mktemp("slurm")
     (folder / "environments").mkdir()
-    for name in ("pytorch", "lab"):
-        (folder / "environments" / name).symlink_to(prepared(name) / name)
+    for name, locks in {"pytorch": LOCKS, "lab": LOCKS, "tools": OURS}.items():
+        (folder / "environments" / name).symlink_to(prepared(name, locks) / name)
     settings = slurm_lab.env | {"SLURM_ENVIRONMENTS": str(folder / "environments")}
     with running(folder / "var", settings) as started:
         ((team,),) = ask_database(started, "SELECT id FROM accounts_team")
@@ -171,6 +171,18 @@ def test_a_notebook_on_two_gpus_opens_and_its_volume_outlives_it(developer: Deve
     kept = developer.http.get(f"/volumes/{volume}/files/note.txt")
     assert (kept.status_code, kept.text) == (200, "kept")
     assert status("GET", "/api/status", grant["token"]) != 200
+
+
+def test_a_job_has_a_terminal_that_ends_with_it(stack: Stack, developer: Developer) -> None:
+    job = launch(developer, "sleep 300")
+    until(lambda: developer.job(job)["status"] == "running")
+    opened = developer.http.post(f"/jobs/{job}/terminal")
+    assert opened.status_code == 201, opened.text
+    question = "SELECT state FROM clusters_app WHERE name = %s ORDER BY id DESC LIMIT 1"
+    name = f"term-{job.replace('_', '-')}"
+    until(lambda: ask_database(stack, question, name) == [("ready",)])
+    developer.http.post(f"/jobs/{job}/cancel")
+    until(lambda: ask_database(stack, question, name) == [("closed",)])
 
 
 def check_training(log: str, *, world: int) -> None:

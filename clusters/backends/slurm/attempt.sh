@@ -3,6 +3,8 @@
 # command on each node where there are several (argument: node). It is the same for every
 # attempt: what is to be run lies in files below $FASTGPU_FOLDER. Needs bash 4.4 and python3.
 #
+# SIGUSR2 from the keeper: the portal asks for a terminal, which is a second command beside the first.
+#
 # Exit status of its own: 70 the attempt's files cannot be read, 73 this start of this attempt has
 # run before, 74 nothing can be written, 75 is the command's own to ask for another run.
 set -u
@@ -23,6 +25,7 @@ on_term() {
 trap on_term TERM
 # The keeper is woken by it, and may not die of one that comes before it listens.
 trap '' USR1
+trap '' USR2
 
 now() {
     time=${EPOCHREALTIME:-$(date +%s.%N)}
@@ -42,14 +45,14 @@ wait_for() {
 }
 
 # Start the keeper; what is written to descriptor 4 reaches it. $1 log, $2 ceiling, $3 limit,
-# $4 step.
+# $4 step, $5 what the portal asks for a terminal with.
 start_keeper() {
     exec 5>&1
     # From its birth on: a subshell starts with the default of what is handled here.
     trap '' TERM
     coproc KEEPER {
         exec python3 -I -S "${plan[keeper]}" "$1" "$2" "$3" "${plan[grace]}" "$time" \
-            "$folder/in/stop$suffix" "$flag" "$4" >&5
+            "$folder/in/stop$suffix" "$flag" "$4" "$5" >&5
     }
     trap on_term TERM
     keeper=$KEEPER_PID
@@ -76,25 +79,37 @@ find_address() {
     : "${address:=$SLURMD_NODENAME}"
 }
 
-# The command's variables are read from their file by what becomes the command: arguments are for
-# everybody on the node to see. Python sets two signals, which bash could not set back.
+# Variables are read from their file by what becomes the command: arguments are for everybody on the
+# node to see. Python sets two signals, which bash could not set back.
 become_command='
 import os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
-folder, *extra = map(os.fsencode, sys.argv[1:])
+folder, script, *extra = map(os.fsencode, sys.argv[1:])
 with open(folder + b"/env", "rb") as file:
     words = file.read().split(b"\0")[:-1] + extra
 env = dict(os.environb)
 del env[b"LC_ALL"]
 env.update(word.split(b"=", 1) for word in words)
 os.setsid()
-os.execve(b"/bin/bash", [b"/bin/bash", folder + b"/command"], env)
+os.execve(b"/bin/bash", [b"/bin/bash", folder + b"/" + script], env)
 '
 
-run_command() {
-    local mine=0 process extra
+# Become a script of the attempt's, $1, with its variables and limits; more variables follow.
+become() {
+    cd "${plan[workspace]:-$place/home}" || exit 74
+    unset FASTGPU_FOLDER FASTGPU_MASTER FASTGPU_PORT
+    ulimit -c 0
+    ulimit -u $((plan[pids] + mine)) 2> /dev/null
+    trap - TERM USR1 USR2
+    LC_ALL=C exec python3 -I -S -c "$become_command" "$folder/in" "$@" "${extra[@]}" < /dev/null
+}
+
+# What the attempt finds set besides its file of variables.
+find_extra() {
+    local process
     # Limits of a user count all their processes on the node: those here already come on top.
+    mine=0
     for process in /proc/[0-9]*; do [ ! -O "$process" ] || mine=$((mine + 1)); done
     extra=(
         "HOME=$place/home" "FASTGPU_ATTEMPT=$((plan[attempt] + restart))"
@@ -108,24 +123,33 @@ run_command() {
         find_address
         extra+=("FASTGPU_SERVE_HOST=$address" "FASTGPU_SERVE_FILE=$place/${plan[serve]}")
     fi
+}
+
+run_command() {
+    find_extra
     (
         printf '%s\n' "$BASHPID" >&4
-        cd "${plan[workspace]:-$place/home}" || exit 74
-        unset FASTGPU_FOLDER FASTGPU_MASTER FASTGPU_PORT
-        ulimit -c 0
-        ulimit -u $((plan[pids] + mine)) 2> /dev/null
-        trap - TERM USR1
-        LC_ALL=C exec python3 -I -S -c "$become_command" "$folder/in" "${extra[@]}" \
-            < /dev/null >&4 2>&1 4>&-
+        become command >&4 2>&1 4>&-
     ) &
     keep $!
+}
+
+# One that is asked for again sees that the first is there, has it answer, and ends.
+open_terminal() {
+    find_address
+    find_extra
+    (
+        exec 4>&-
+        become "terminal$suffix" "FASTGPU_TERMINAL_HOST=$address" \
+            "FASTGPU_TERMINAL_FOLDER=$place" > "$place/terminal.log" 2>&1
+    ) &
 }
 
 run_nodes() {
     export FASTGPU_FOLDER FASTGPU_MASTER=$master FASTGPU_PORT=$port
     (
         printf '%s\n' "$BASHPID" >&4
-        trap - TERM USR1
+        trap - TERM USR1 USR2
         exec setsid srun --label --quiet --kill-on-bad-exit=1 --mpi=none --nodes="${plan[nodes]}" \
             --ntasks="${plan[nodes]}" --ntasks-per-node=1 \
             --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" /bin/bash "${plan[script]}" node \
@@ -166,7 +190,7 @@ if [ "$role" = node ]; then
     flag=$place/term.$rank
     master=$FASTGPU_MASTER
     port=$FASTGPU_PORT
-    start_keeper - 0 "${plan[limit]}" -
+    start_keeper - 0 "${plan[limit]}" - -
     run_command
     now
     printf '%s %s\n' "$time" "$code" > "$place/node.$rank"
@@ -178,18 +202,23 @@ printf '%s\n' "$time" > "$place/started"
 mkdir "$place/home" || exit 74
 code=143
 if [ ! -e "$folder/in/stop$suffix" ]; then
+    asked=$folder/in/terminal$suffix
+    trap open_terminal USR2
     if [ "${plan[nodes]}" -gt 1 ]; then
         choose_port
         find_address
         master=$address
-        start_keeper "$place/log" "${plan[ceiling]}" 0 "$SLURM_JOB_ID.0"
+        start_keeper "$place/log" "${plan[ceiling]}" 0 "$SLURM_JOB_ID.0" "$asked"
         run_nodes
     else
         port=$((20000 + SLURM_JOB_ID % 10000))
         master=127.0.0.1
-        start_keeper "$place/log" "${plan[ceiling]}" "${plan[limit]}" -
+        start_keeper "$place/log" "${plan[ceiling]}" "${plan[limit]}" - "$asked"
         run_command
     fi
+    trap '' USR2
+    # What still runs are terminals, each the leader of a group once it has begun.
+    for process in $(jobs -rp); do kill -KILL -- "-$process" "$process" 2> /dev/null; done
 fi
 now
 printf '%s %s\n' "$time" "$code" > "$place/ended.new" && mv -f "$place/ended.new" "$place/ended"

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from clusters.backends import volumes
 from clusters.backends.base import (
     Backend,
+    BackendError,
     BackendUnavailable,
     Endpoint,
     Handle,
@@ -34,10 +35,10 @@ from clusters.backends.capabilities import (
     Requeue,
     Reservation,
     Reservations,
-    Serving,
+    Terminals,
     Volumes,
 )
-from clusters.backends.slurm import jobs, script, stops, users
+from clusters.backends.slurm import jobs, script, stops, terminals, users
 from clusters.backends.slurm.cli import Tools, last_line
 from clusters.backends.slurm.folders import Folders, Record
 from clusters.backends.slurm.nodes import Nodes
@@ -82,7 +83,7 @@ def make_slurm(  # noqa: PLR0913  # one argument a setting
 
 
 class SlurmBackend(
-    Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reservations, Serving, Volumes
+    Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reservations, Terminals, Volumes
 ):
     """One Slurm cluster. Holds no state but caches: all it knows lies in its shared folder."""
 
@@ -231,6 +232,13 @@ class SlurmBackend(
         """See Serving.endpoint: known once the server has said its port. BackendUnavailable."""
         record = self._record(external_name)
         return None if record is None else self._servers.endpoint(record, service)
+
+    def open_terminal(self, external_name: str) -> None:
+        """See Terminals.open_terminal. Raises BackendError where none can be had."""
+        record = self._record(external_name)
+        if record is None or not self._servers.node_of(record):
+            raise BackendError("Only what runs can be given a terminal.")
+        terminals.open_terminal(record, self._settings, self._folders)
 
     def make_volume(self, name: str, *, team_number: int) -> None:
         """See Volumes.make_volume. Raises BackendUnavailable, also where the team has no user."""

@@ -9,10 +9,12 @@ Below the root, all of it owned by the portal's user and closed to listing (0711
     attempts/<external name>/
         record.json                  0600: what was submitted, and as which Slurm job
         end.json                     0600: the last observation, once it has ended
-        lock                         held while somebody submits
-        in/                          command, env (0400, the team's), plan, stop
+        terminal                     0600: the token of its terminal, once one was asked for
+        lock                         held while somebody submits, or asks for a terminal
+        in/                          command, env, terminal (0400, the team's), plan, stop
         starts/                      0700, the team's, one folder per start of the job:
-            <restart>/               started, ended, log, port, home/ (arrays: <task>.<restart>/)
+            <restart>/               started, ended, log, port, terminal, home/
+                                     (arrays: <task>.<restart>/)
 
 The content of `starts` is hostile: it is reached from open directories, without following links,
 and only plain files of the team's own user are read, up to a bound.
@@ -41,9 +43,10 @@ from clusters.backends.base import (
     OutputFile,
     Phase,
 )
+from clusters.backends.slurm import told
 
-MAX_FACT_BYTES = 200
 PORT_FILE = "port"
+TERMINAL_FILE = "terminal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ class Record:
     def job_name(self) -> str:
         """The name the job carries in Slurm."""
         return self.name if self.task < 0 else self.name.rpartition(".")[0]
+
+    @property
+    def suffix(self) -> str:
+        """What names of files end in that each task of an array has."""
+        return "" if self.task < 0 else f".{self.task}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +203,7 @@ class Folders:
         write_file(self._end_path(record), json.dumps(_plain(end)).encode(), mode=0o600)
 
     def _end_path(self, record: Record) -> Path:
-        suffix = "" if record.task < 0 else f".{record.task}"
-        return self.attempt(record.job_name) / f"end{suffix}.json"
+        return self.attempt(record.job_name) / f"end{record.suffix}.json"
 
     # ---- stops ----
 
@@ -215,8 +222,28 @@ class Folders:
             return None
 
     def _stop_path(self, record: Record) -> Path:
-        suffix = "" if record.task < 0 else f".{record.task}"
-        return self.attempt(record.origin) / "in" / f"stop{suffix}"
+        return self.attempt(record.origin) / "in" / f"stop{record.suffix}"
+
+    # ---- terminals ----
+
+    def ask_for_terminal(self, record: Record, script: str) -> None:
+        """Have the attempt run `script` beside its command; each call does it once."""
+        path = self.attempt(record.origin) / "in" / f"{TERMINAL_FILE}{record.suffix}"
+        write_file(path, script.encode(), mode=0o400, owner=record.uid)
+
+    def terminal_token(self, record: Record) -> str:
+        """What its terminal demands; "" where nobody has asked for one."""
+        try:
+            return self._token_path(record).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return ""
+
+    def save_terminal_token(self, record: Record, token: str) -> None:
+        """Keep it where only the portal reads it."""
+        write_file(self._token_path(record), token.encode(), mode=0o600)
+
+    def _token_path(self, record: Record) -> Path:
+        return self.attempt(record.origin) / f"{TERMINAL_FILE}{record.suffix}"
 
     # ---- what it left behind ----
 
@@ -241,9 +268,9 @@ class Folders:
         """What the wrapper wrote of this start; nonsense counts as nothing."""
         try:
             with self._place(record) as place:
-                started = _numbers(place, "started", record.uid, 1)
-                ended = _numbers(place, "ended", record.uid, 2)
-                alive = _touched(place, "alive", record.uid)
+                started = told.numbers(place, "started", record.uid, 1)
+                ended = told.numbers(place, "ended", record.uid, 2)
+                alive = told.touched(place, "alive", record.uid)
         except FileNotFoundError:
             return Facts()
         return Facts(
@@ -253,11 +280,11 @@ class Folders:
             code=int(ended[1]) if ended and 0 <= ended[1] <= 255 else None,
         )
 
-    def port(self, record: Record) -> int | None:
-        """Where the attempt says that its server listens; None where it says nothing of use."""
+    def answer(self, record: Record, name: str) -> told.Answer:
+        """Where the attempt says in a file of this name that a server of its listens."""
         with contextlib.suppress(FileNotFoundError), self._place(record) as place:
-            return _port(place, record.uid)
-        return None
+            return told.answer(place, name, record.uid)
+        return told.Answer()
 
     def has_begun(self, record: Record) -> bool:
         """Whether the wrapper ever ran for this start."""
@@ -269,7 +296,7 @@ class Folders:
         """Bytes of the log from `offset`; `ended` must have been observed before this call."""
         data, size = b"", 0
         with contextlib.suppress(FileNotFoundError), self._place(record) as place:
-            fd = _open_plain(place, "log", record.uid)
+            fd = told.open_plain(place, "log", record.uid)
             try:
                 data = os.pread(fd, limit, offset)
                 size = os.fstat(fd).st_size
@@ -295,64 +322,18 @@ def _below(place: int) -> Path:
     return Path(f"/proc/self/fd/{place}/home")
 
 
-def _open_plain(folder: int, name: str, uid: int) -> int:
-    """Open a plain file of that user's; FileNotFoundError for everything else."""
-    try:
-        fd = os.open(name, files.FILE_FLAGS, dir_fd=folder)
-    except OSError as error:
-        raise FileNotFoundError(name) from error
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
-        os.close(fd)
-        raise FileNotFoundError(name)
-    return fd
-
-
-def _numbers(folder: int, name: str, uid: int, count: int) -> list[float] | None:
-    try:
-        fd = _open_plain(folder, name, uid)
-    except FileNotFoundError:
-        return None
-    try:
-        words = os.read(fd, MAX_FACT_BYTES).split()
-        found = [float(word) for word in words]
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(fd)
-    return found if len(found) == count and all(0 <= one < 1e11 for one in found) else None
-
-
-def _port(folder: int, uid: int) -> int | None:
-    fd = _open_plain(folder, PORT_FILE, uid)
-    try:
-        text = os.read(fd, MAX_FACT_BYTES + 1)
-        said = json.loads(text) if len(text) <= MAX_FACT_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    finally:
-        os.close(fd)
-    port = said.get("port") if isinstance(said, dict) else None
-    # Below are ports that only root may have.
-    return port if isinstance(port, int) and 1024 <= port <= 65_535 else None
-
-
-def _touched(folder: int, name: str, uid: int) -> float | None:
-    try:
-        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return info.st_mtime if info.st_uid == uid else None
-
-
-def write_file(path: Path, content: bytes, *, mode: int, durable: bool = False) -> None:
-    """Put a file in place whole."""
+def write_file(
+    path: Path, content: bytes, *, mode: int, durable: bool = False, owner: int = -1
+) -> None:
+    """Put a file in place whole; where the portal is root, it may be another user's."""
     # A name of its own: several threads, and portals, may write one file at once.
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
+            if os.geteuid() == 0:
+                os.fchown(fd, owner, -1)
             file.write(content)
             if durable:
                 file.flush()

@@ -6,16 +6,17 @@ then everything the command prints. Arguments::
 
     <log file, or - for standard output> <ceiling in bytes> <time limit in seconds>
     <grace in seconds> <start, seconds since the epoch> <stop file> <flag file>
-    <job step that is told to end, or ->
+    <job step that is told to end, or -> <file that asks for a terminal, or ->
 
 The command is the leader of a process group. SIGTERM to us, the flag file, the stop file (it
-holds a grace) or the time limit: SIGTERM to the group, SIGKILL after the grace. What is left of
+holds a grace) or the time limit: SIGTERM to the group, SIGKILL after the grace. A terminal that is
+asked for anew is the wrapper's to start, which gets SIGUSR2. What is left of
 the group when the command has ended is killed, except while it uses the grace it was given. All
 of it is killed once a later start of the same job has begun: two must not write checkpoints.
 """
 
 # Started on a compute node without site packages: only what is quick to import.
-# ruff: noqa: PTH110, PTH118, PTH120, PTH123, SIM105
+# ruff: noqa: PTH110, PTH116, PTH118, PTH120, PTH123, SIM105
 
 import os
 import select
@@ -63,7 +64,10 @@ class Keeper:
     """One command, from the first byte of its output to the end of its group."""
 
     def __init__(self, argv):  # type: (list[str]) -> None
-        log, ceiling, limit, self._grace, began, self._stop, self._flag, self._step = argv
+        log, ceiling, limit, self._grace, began, self._stop, self._flag = argv[:7]
+        self._step, self._asking = argv[7:]
+        # Of an earlier start.
+        self._asked = _stamp(self._asking)
         self._log = Log(log, int(ceiling))
         self._later = _next_start(os.path.dirname(self._flag))
         self._alive = os.path.join(os.path.dirname(self._flag), "alive")
@@ -150,10 +154,18 @@ class Keeper:
         if self._kill_at is None and os.path.exists(self._later):
             # Slurm took this node for dead and started the job elsewhere.
             self._kill_at = now
+        if self._kill_at is None:
+            self._pass_on()
         if self._kill_at is not None and now >= self._kill_at and not self._killed:
             self._killed = True
             self._drained_by = now + DRAIN_SECONDS
             self._send(signal.SIGKILL)
+
+    def _pass_on(self):  # type: () -> None
+        asked = _stamp(self._asking)
+        if asked and asked != self._asked:
+            self._asked = asked
+            os.kill(self._parent, signal.SIGUSR2)
 
     def _grace_asked(self):  # type: () -> float
         try:
@@ -189,6 +201,15 @@ class Keeper:
         if not self._pid:
             return not self._is_open
         return not self._is_open and not _is_alive(self._pid) and not _group_is_alive(self._pid)
+
+
+def _stamp(path):  # type: (str) -> tuple[int, int] | None
+    """Which file is there now: whoever asks again puts another in its place."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _next_start(place):  # type: (str) -> str

@@ -8,12 +8,14 @@ node, where it can connect by itself.
 from __future__ import annotations
 
 from clusters.backends.base import Endpoint, Phase
-from clusters.backends.slurm.folders import Folders, Record
+from clusters.backends.slurm.folders import PORT_FILE, TERMINAL_FILE, Folders, Record
 from clusters.backends.slurm.nodes import Nodes
 from clusters.backends.slurm.survey import Watch
 
-SERVICES = ("lab", "tensorboard")
+COMMANDS = ("lab", "tensorboard")
 """What the command of an attempt may serve."""
+TERMINAL = "terminal"
+"""What is served beside it (terminals.py)."""
 
 
 class Servers:
@@ -26,16 +28,18 @@ class Servers:
 
     def endpoint(self, record: Record, service: str) -> Endpoint | None:
         """See Serving.endpoint. Raises BackendUnavailable."""
-        if service not in SERVICES or not record.token:
-            return None
-        port = self._folders.port(record)
-        node = self._node(record) if port is not None else ""
+        if service == TERMINAL:
+            name, token = TERMINAL_FILE, self._folders.terminal_token(record)
+        else:
+            name, token = PORT_FILE, record.token if service in COMMANDS else ""
+        port = self._folders.answer(record, name).port if token else None
+        node = self.node_of(record) if port is not None else ""
         if port is None or not node:
             return None
-        return Endpoint(host=self._nodes.address(node), port=port, token=record.token)
+        return Endpoint(host=self._nodes.address(node), port=port, token=token)
 
-    def _node(self, record: Record) -> str:
-        """The node this start of the attempt runs on; "" where it does not."""
+    def node_of(self, record: Record) -> str:
+        """The node this start of the attempt runs on; "" where it does not. BackendUnavailable."""
         row = self._watch.row_of(record, self._watch.look())
         if row is None or row.phase is not Phase.RUNNING or row.restarts != record.restart:
             return ""

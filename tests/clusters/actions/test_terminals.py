@@ -13,7 +13,7 @@ from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.actions.notebooks import remove_notebook
 from clusters.actions.terminals import open_terminal, wake_terminal
-from clusters.backends.base import EndReason
+from clusters.backends.base import Endpoint, EndReason
 from clusters.choices import AppState, Service
 from clusters.models import App, Attempt, Workload
 from portal.lib.errors import Conflict, NotAllowed, NotFound, Unavailable
@@ -57,6 +57,22 @@ def test_opened_again_it_is_the_same_and_its_server_is_asked_for_once_more(
     first, second = (open_terminal(actor, run.public_id) for _ in range(2))
     assert first == second
     assert len(asked(engine)) == 2
+
+
+def test_where_one_listened_that_has_ended_is_forgotten_until_it_is_there_again(
+    actor: Actor, engine: Engine
+) -> None:
+    backend: Any = engine.backend
+    run = job_of(actor)
+    app = open_terminal(actor, run.public_id)
+    backend.everywhere = None
+    tick()
+    app.refresh_from_db()
+    assert (app.endpoint, app.state) == ({}, AppState.STARTING)
+    backend.everywhere = Endpoint(host="127.0.0.1", port=2, token="t2")
+    wake_terminal(actor, run.public_id)
+    app.refresh_from_db()
+    assert (app.endpoint["port"], app.endpoint["token"]) == (2, "t2")
 
 
 def test_it_ends_with_what_runs(actor: Actor, engine: Engine) -> None:

@@ -59,10 +59,7 @@ def looking(endpoint: Endpoint, *, token: str | None = None) -> Iterator[Browser
     headers = {"Authorization": f"token {given}"}
     while True:
         try:
-            with dial(endpoint) as path:
-                connection = websockets.sync.client.unix_connect(
-                    path, "ws://lab/terminals/websocket/1", additional_headers=headers
-                )
+            connection = _connected(endpoint, headers)
             break
         except (FileNotFoundError, ConnectionRefusedError):
             if time.monotonic() > deadline:
@@ -70,3 +67,16 @@ def looking(endpoint: Endpoint, *, token: str | None = None) -> Iterator[Browser
             time.sleep(0.02)
     with connection:
         yield Browser(connection)
+
+
+def _connected(
+    endpoint: Endpoint, headers: dict[str, str]
+) -> websockets.sync.client.ClientConnection:
+    path = "/terminals/websocket/1"
+    if not endpoint.socket:
+        url = f"ws://{endpoint.host}:{endpoint.port}{path}"
+        return websockets.sync.client.connect(url, additional_headers=headers)
+    with dial(endpoint) as socket:
+        return websockets.sync.client.unix_connect(
+            socket, f"ws://lab{path}", additional_headers=headers
+        )

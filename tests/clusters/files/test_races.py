@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -100,11 +101,20 @@ def test_deleting_never_leaves_the_volume(
         for kind in ("folder", "here"):
             with contextlib.suppress(OSError):
                 (root / kind).mkdir()
-                (root / kind / "victim").write_bytes(b"ours")
+                put_victim(root / kind)
         with contextlib.suppress(OSError):
             (root / "link").symlink_to(tmp_path / "outside")
     assert removed > 10
     assert (tmp_path / "outside/victim").read_bytes() == SECRET
+
+
+def put_victim(folder: Path) -> None:
+    """A file of ours, unless a link has taken the folder's place in between."""
+    fd = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.close(os.open("victim", os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, dir_fd=fd))
+    finally:
+        os.close(fd)
 
 
 def test_archives_and_measures_never_leave_the_volume(root: Path, swaps: list[int]) -> None:

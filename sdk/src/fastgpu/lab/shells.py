@@ -11,7 +11,9 @@ import hmac
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 from terminado import NamedTermManager, TermSocket
@@ -19,7 +21,6 @@ from terminado.management import PtyWithClients
 from tornado.concurrent import Future
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
-from tornado.netutil import bind_unix_socket
 from tornado.web import Application, HTTPError, RequestHandler
 
 SHELL = "/bin/bash"
@@ -125,8 +126,10 @@ class Browser(Guarded, TermSocket):
             self.term_manager.go_on(terminal)
 
 
-def serve(*, socket: Path, token: str, env: dict[str, str], linger_seconds: float) -> None:
-    """Answer at `socket` until it is over; see Terminals.is_over."""
+def serve(
+    sockets: Iterable[socket], *, token: str, env: dict[str, str], linger_seconds: float
+) -> None:
+    """Answer at bound `sockets` until it is over; see Terminals.is_over."""
     terminals = Terminals(env)
     routes = [
         ("/api", Api),
@@ -139,10 +142,9 @@ def serve(*, socket: Path, token: str, env: dict[str, str], linger_seconds: floa
         if terminals.is_over(linger_seconds):
             loop.stop()
 
-    server.add_socket(bind_unix_socket(str(socket), mode=0o600))
+    server.add_sockets(sockets)
     PeriodicCallback(look, 1000 * linger_seconds / LOOKS).start()
     loop.start()
-    socket.unlink(missing_ok=True)
 
 
 def _is_behind(terminal: PtyWithClients) -> bool:
