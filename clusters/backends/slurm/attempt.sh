@@ -16,6 +16,7 @@ keeper=
 place=
 flag=
 told=
+mine=
 
 on_term() {
     told=1
@@ -109,8 +110,9 @@ become() {
 find_extra() {
     local process
     # Limits of a user count all their processes on the node: those here already come on top.
-    mine=0
-    for process in /proc/[0-9]*; do [ ! -O "$process" ] || mine=$((mine + 1)); done
+    if [ -z "$mine" ]; then
+        for process in /proc/[0-9]*; do [ ! -O "$process" ] || mine=$((mine + 1)); done
+    fi
     extra=(
         "HOME=$place/home" "FASTGPU_ATTEMPT=$((plan[attempt] + restart))"
         "NNODES=${plan[nodes]}" "NODE_RANK=$rank" "PET_NNODES=${plan[nodes]}"

@@ -36,7 +36,8 @@ class Servers:
         node = self.node_of(record) if port is not None else ""
         if port is None or not node:
             return None
-        return Endpoint(host=self._nodes.address(node), port=port, token=token)
+        # Of several, Slurm runs the batch script on the first.
+        return Endpoint(host=self._nodes.address(node.partition(",")[0]), port=port, token=token)
 
     def node_of(self, record: Record) -> str:
         """The node this start of the attempt runs on; "" where it does not. BackendUnavailable."""

@@ -256,11 +256,12 @@ def test_neither_token_nor_variables_are_seen_by_others(slurm_lab: SlurmLab) -> 
     spec = serving(SERVES, env={"KEY": "only-for-the-team"})
     seen = backend.submit(spec)
     endpoint = reached(backend, spec)
+    ps = ["ps", "-eww", "-o", "args"]
     said = [
         slurm_lab.run("scontrol", "--details", "show", "job", seen.engine_id),
         slurm_lab.run("scontrol", "write", "batch_script", seen.engine_id, "-"),
         slurm_lab.run("squeue", "--job", seen.engine_id, "--format=%all"),
-        subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout,
+        subprocess.run(ps, capture_output=True, text=True, check=True).stdout,
         calls.read_text(),
     ]
     backend.stop(spec.external_name, grace_seconds=0)

@@ -64,7 +64,8 @@ def may_open(backend: SlurmBackend, name: str) -> bool:
 
 def servers(lab: SlurmLab, name: str) -> list[str]:
     """Command lines of the terminals' servers of an attempt, which everybody can see."""
-    said = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    ps = ["ps", "-eww", "-o", "args"]
+    said = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
     place = f"{lab.root}/attempts/{name}/"
     return [line for line in said.splitlines() if "--word" in line and place in line]
 
@@ -77,11 +78,10 @@ def test_its_shell_is_to_the_node_what_the_command_is(
         assert len(browser.asks("echo $CUDA_VISIBLE_DEVICES").split(",")) == 2
         command = browser.asks("pgrep -u $UID -of in/command").strip()
         facts = "cat /proc/%s/cgroup; grep -E '^(Uid|Gid|Cap|NoNew)' /proc/%s/status; "
-        facts += "tr '\\0' '\\n' < /proc/%s/environ | grep ^FASTGPU_ | sort; "
         facts += "grep -E 'processes|core' /proc/%s/limits"
-        assert browser.asks(facts.replace("%s", "self")) == browser.asks(
-            facts.replace("%s", command)
-        )
+        assert browser.asks(facts % (("self",) * 3)) == browser.asks(facts % ((command,) * 3))
+        variables = f"tr '\\0' '\\n' < /proc/{command}/environ | grep ^FASTGPU_ | sort"
+        assert browser.asks("env | grep ^FASTGPU_ | sort") == browser.asks(variables)
 
 
 def test_the_log_and_the_exit_code_are_the_commands(
