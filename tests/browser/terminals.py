@@ -70,6 +70,7 @@ def take_terminals(browser: Browser, stack: Stack) -> None:
                 context = browser.new_context(
                     color_scheme="light" if theme == "light" else "dark",
                     viewport={"width": width, "height": 844 if width == 390 else 900},
+                    has_touch=width == 390,
                 )
                 page = context.new_page()
                 sign_in(page, stack)
