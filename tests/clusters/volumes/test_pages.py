@@ -23,6 +23,7 @@ from tests.clusters.files.conftest import names_in
 from tests.clusters.volumes.conftest import GIB, MIB, mount
 from tests.clusters.volumes.test_api import zipped
 from tests.conftest import Engine
+from tests.fakes.notebooks import running
 from tests.fakes.serving import ServingBackend
 
 SignIn = Callable[[User], Client]
@@ -368,3 +369,14 @@ def test_tensorboard_over_no_folder_of_the_volume_is_refused(
     answer = browser.post(f"/volumes/{volume.public_id}/tensorboard/", {"folder": "../other"})
     assert answer.status_code == 400
     assert not Side.objects.exists()
+
+
+def test_before_a_stop_it_is_said_what_is_paid_on_for_storage(
+    browser: Client, actor: Actor, engine: Engine
+) -> None:
+    notebook = running(actor)
+    asked = f"/notebooks/{notebook.public_id}/stop/"
+    assert "What it wrote is kept, at no cost" in text(browser, asked)
+    create_volume(actor, name="data", size_gib=100)
+    # 100 GiB at $0.07 a month of 730 hours.
+    assert "after Stop you still pay $0.23 a day for storage" in text(browser, asked)
