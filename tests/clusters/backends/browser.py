@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import websockets.sync.client
+from websockets.exceptions import ConnectionClosed
 
 from clusters.backends.base import Endpoint
 from clusters.backends.dial import dial
@@ -61,7 +62,8 @@ def looking(endpoint: Endpoint, *, token: str | None = None) -> Iterator[Browser
         try:
             connection = _connected(endpoint, headers)
             break
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionError, ConnectionClosed):
+            # Nobody is there yet, or who was there is just dying.
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
