@@ -21,6 +21,7 @@ def offers_terminal(run: Workload) -> bool:
 
 
 def terminal_of(run: Workload) -> App | None:
-    """What serves its terminal; None where nobody has opened one."""
+    """What serves its terminal; None where nobody has opened one, and where its server has ended."""
     name = name_of(Service.TERMINAL, run.public_id)
-    return App.objects.filter(name=name).exclude(state=AppState.CLOSED).first()
+    opened = App.objects.filter(name=name).exclude(state=AppState.CLOSED)
+    return opened.exclude(endpoint={}).first()

@@ -66,6 +66,19 @@ def test_an_engine_without_terminals_shows_none(browser: Client, job: Workload) 
     assert BUTTON not in browser.get(page_of(job)).content.decode()
 
 
+def test_one_whose_server_has_ended_is_offered_anew(
+    browser: Client, job: Workload, engine: Engine
+) -> None:
+    backend: Any = engine.backend
+    url = f"{page_of(job)}terminal/"
+    browser.post(url)
+    backend.everywhere = None
+    tick()
+    page = browser.get(url).content.decode()
+    assert "Open a terminal" in page
+    assert "It starts" not in page
+
+
 def test_a_click_leads_to_a_page_that_waits_and_goes_on_once_it_answers(
     browser: Client, job: Workload
 ) -> None:
