@@ -21,7 +21,7 @@ def offers_terminal(run: Workload) -> bool:
 
 
 def terminal_of(run: Workload) -> App | None:
-    """What serves its terminal; None where nobody has opened one, and where its server has ended."""
+    """What serves its terminal; None where none was opened, or its server has ended."""
     name = name_of(Service.TERMINAL, run.public_id)
     opened = App.objects.filter(name=name).exclude(state=AppState.CLOSED)
     return opened.exclude(endpoint={}).first()
