@@ -26,6 +26,6 @@ def test_on_this_machine_nothing_is_lost_doubled_or_charged_wrongly(tmp_path: Pa
 @pytest.mark.slurm
 def test_with_slurm_nothing_is_lost_doubled_or_charged_wrongly(tmp_path: Path) -> None:
     with SlurmLab() as lab:
-        outcome = storm(tmp_path, Choice(SEED + 1, launches=120, seconds=50, gap=2.5), lab=lab)
+        outcome = storm(tmp_path, Choice(SEED + 1, launches=200, seconds=50, gap=2.5), lab=lab)
     print(outcome.words())
     assert outcome.reckoning.problems == []

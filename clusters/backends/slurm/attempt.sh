@@ -26,6 +26,7 @@ on_term() {
 trap on_term TERM
 # The keeper is woken by it, and may not die of one that comes before it listens.
 trap '' USR1
+# Nor may the wrapper of one that asks before it can answer.
 trap '' USR2
 
 now() {
