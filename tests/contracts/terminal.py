@@ -88,7 +88,8 @@ class TerminalContract:
         waits = "echo ready; until [ -e go ]; do sleep 0.05; done; exit 5"
         name = started(engine, waits, environment=environment)
         with looking(opened(engine, name)) as browser:
-            assert len(servers(name)) == 1
+            # Until it has become a shell, a child of the server looks like another server.
+            wait_for(lambda: len(servers(name)) == 1)
             browser.type("trap '' TERM HUP; sleep 600 & touch go\r")
             end = ended(engine, name)
         assert (end.reason, end.exit_code) == (EndReason.USER_ERROR, 5)

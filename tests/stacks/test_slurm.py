@@ -110,7 +110,9 @@ def test_training_across_nodes_survives_the_loss_of_one(
     developer: Developer, slurm_lab: SlurmLab, stack: Stack
 ) -> None:
     script = (LOCKS / "ddp.py").read_text()
-    command = f"cat > ddp.py <<'END'\n{script}END\nexec torchrun ddp.py 120 0.25\n"
+    # Nodes share the folder: each has a file of its own.
+    file = "ddp$NODE_RANK.py"
+    command = f"cat > {file} <<'END'\n{script}END\nexec torchrun {file} 120 0.25\n"
     job = launch(
         developer,
         command,

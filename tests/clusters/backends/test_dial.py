@@ -226,15 +226,17 @@ class TestHostile:
 
 
 def test_no_file_stays_open(serve: Path) -> None:
-    said(endpoint(serve))
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208
-    said(endpoint(serve))
-    for name in ("serve", "never-was"):
-        with pytest.raises(FileNotFoundError), dial(Endpoint(socket=f"/{name}/x")):
+    times = 50
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(times):
+        said(endpoint(serve))
+        for name in ("serve", "never-was"):
+            with pytest.raises(FileNotFoundError), dial(Endpoint(socket=f"/{name}/x")):
+                pass
+        with pytest.raises(NotItsSocket), dial(Endpoint(socket="/etc/passwd")):
             pass
-    with pytest.raises(NotItsSocket), dial(Endpoint(socket="/etc/passwd")):
-        pass
-    assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
+    # Files of earlier tests may be closed meanwhile, or a library open one for itself.
+    assert len(os.listdir("/proc/self/fd")) - before < times / 2  # noqa: PTH208
 
 
 def test_it_needs_neither_django_nor_anything_of_ours() -> None:

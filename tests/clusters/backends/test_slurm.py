@@ -354,7 +354,8 @@ def test_what_the_team_writes_about_its_own_run_is_not_believed(backend: SlurmBa
 
 
 def test_the_command_runs_once_on_each_node_and_they_meet(backend: SlurmBackend) -> None:
-    spec = replace(make_spec(f"cat > m.py <<'E'\n{MEETS}\nE\npython3 m.py"), nodes=2, gpus=4)
+    # Nodes share a folder, so no node writes the program there that another may be reading.
+    spec = replace(make_spec(f"python3 - <<'E'\n{MEETS}\nE"), nodes=2, gpus=4)
     end = run(backend, spec)
     log = log_of(backend, spec.external_name).decode().splitlines()
     assert end.reason is EndReason.COMPLETED, log
