@@ -122,7 +122,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ReadFolder:
-    """A folder of this machine, `host`, that a sandbox shows read-only as `inside`."""
+    """A folder of this machine, `host`, that a sandbox shows read-only as `inside`.
+
+    `host` is a path without links: attempts may write on the way there, so none is followed.
+    """
 
     host: str
     inside: str
@@ -141,8 +144,9 @@ class LaunchSpec:
 
     `volume` names one of the engine's volumes (see `Volumes`), the folder the command starts in:
     mounted at /workspace where the engine can mount, and named by FASTGPU_WORKSPACE everywhere.
-    `serves`: the command is a server (see `Serving`). `reads` are folders shown read-only, for
-    engines of the portal's own machine.
+    `serves`: the command is a server (see `Serving`). `reads` are folders shown read-only, and
+    `runs_as` is the uid that may read them where that is not the team's own, both for engines of
+    the portal's own machine.
     """
 
     external_name: str
@@ -164,6 +168,7 @@ class LaunchSpec:
     volume: str = ""
     serves: bool = False
     reads: tuple[ReadFolder, ...] = ()
+    runs_as: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,12 +179,18 @@ class Standby(ABC):
 
 
 class Folders(ABC):
-    """Keeps the files of its attempts where this machine sees them.
+    """Keeps the files of its attempts where this machine sees them."""
 
-    The machine of an attempt that serves nothing is called like it, that of a server otherwise:
-    by that, what writers put the host's name into is told from what others wrote beside it.
+    names_hosts: ClassVar[bool]
+    """Whether the machine of an attempt that serves nothing is called like it, of others never.
+
+    By that, what writers put the host's name into is told from what others wrote beside it.
     """
 
     @abstractmethod
     def folders_of(self, external_name: str) -> Mapping[str, Path]:
-        """`home`, `checkpoints` and, where mounted, `workspace` of an attempt, as far as there."""
+        """`home`, `checkpoints` and, where mounted, `workspace` of an attempt, as far as there.
+
+        Paths without links, but attempts may write on the way to `home` and put one there: who
+        uses it follows none. `workspace` and `checkpoints` lie in folders of the portal's.
+        """

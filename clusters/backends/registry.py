@@ -35,7 +35,7 @@ def backend_names() -> dict[str, str]:
 def local_settings() -> LocalSettings:
     """The local backend's part of the portal's settings."""
     return LocalSettings(
-        root=settings.LOCAL_ROOT,
+        root=settings.LOCAL_ROOT.resolve(),
         environments=settings.ENVIRONMENTS_DIR,
         virtual_gpus=settings.LOCAL_VIRTUAL_GPUS,
         allow_insecure=settings.LOCAL_ALLOW_INSECURE,

@@ -107,7 +107,7 @@ def _fail(side: Side, words: str) -> None:
 
 def _spec(side: Side) -> LaunchSpec:
     """What its sandbox is told. Raises LaunchRefused where there is nothing to show."""
-    folders = _folders(side)
+    engine, folders = _folders(side)
     if not folders:
         raise LaunchRefused("There is nothing to show: no files of it can be seen from here.")
     shown = f"{LOGS}/{side.folder}" if side.folder else LOGS
@@ -129,22 +129,34 @@ def _spec(side: Side) -> LaunchSpec:
             ReadFolder(str(path), f"{LOGS}/{name}" if name else LOGS)
             for name, path in folders.items()
         ),
+        runs_as=_reader(side, engine),
     )
 
 
-def _folders(side: Side) -> Mapping[str, Path]:
-    """Name below LOGS -> folder. Of a run, what its latest attempt that began has written."""
+def _folders(side: Side) -> tuple[object, Mapping[str, Path]]:
+    """The engine that keeps them, and name below LOGS -> folder.
+
+    Of a run it is what its latest attempt that began has written.
+    """
     if side.volume is not None:
         store = _engine(side.volume.backend)
         if not isinstance(store, Volumes):
-            return {}
-        return {"": store.volume_path(side.volume.public_id)}
+            return store, {}
+        path = store.volume_path(side.volume.public_id)
+        # It lies in a folder that only the portal can write: there is no link but the operator's.
+        return store, {"": path.parent.resolve() / path.name}
     attempts = Attempt.objects.filter(workload=side.workload, started_at__isnull=False)
     attempt = attempts.select_related("pool").order_by("-number").first()
     engine = _engine(attempt.pool.backend) if attempt else None
     if attempt is not None and isinstance(engine, Folders):
-        return engine.folders_of(attempt.external_name)
-    return {}
+        return engine, engine.folders_of(attempt.external_name)
+    return engine, {}
+
+
+def _reader(side: Side, engine: object) -> int | None:
+    """The uid that may read what the engine keeps of the team, where it has users of its own."""
+    owner = engine.volume_owner(side.team_id) if isinstance(engine, Volumes) else None
+    return owner[0] if owner else None
 
 
 def _engine(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from clusters.backends.base import Backend, BackendUnavailable
 from clusters.backends.capabilities import Folders
@@ -52,20 +52,25 @@ def _writer(engine: Backend, run: Workload, attempt: Attempt) -> Writer | None:
     if root is None or attempt.started_at is None:
         return None
     span = (attempt.started_at, attempt.ended_at)
+    others = _others(run, attempt)
+    if not engine.names_hosts:
+        return Writer(root, span, others=_spans(others), is_any_host=True)
     if run.kind == WorkloadKind.NOTEBOOK:
-        return Writer(root, span, others=_other_servers(run, attempt))
+        servers = others.filter(workload__kind=WorkloadKind.NOTEBOOK)
+        return Writer(root, span, others=_spans(servers))
     return Writer(root, span, host=attempt.external_name)
 
 
-def _other_servers(run: Workload, attempt: Attempt) -> list[Span]:
-    """When other servers had the same volume, as far as that was in the time of `attempt`."""
+def _others(run: Workload, attempt: Attempt) -> QuerySet[Attempt]:
+    """Those that had the same volume in the time of `attempt`."""
     others = Attempt.objects.filter(
-        workload__volume=run.volume_id,
-        workload__kind=WorkloadKind.NOTEBOOK,
-        started_at__lte=attempt.ended_at or clock.now(),
+        workload__volume=run.volume_id, started_at__lte=attempt.ended_at or clock.now()
     ).exclude(pk=attempt.pk)
-    still_there = Q(ended_at__isnull=True) | Q(ended_at__gte=attempt.started_at)
-    spans = others.filter(still_there).values_list("started_at", "ended_at")
+    return others.filter(Q(ended_at__isnull=True) | Q(ended_at__gte=attempt.started_at))
+
+
+def _spans(attempts: QuerySet[Attempt]) -> list[Span]:
+    spans = attempts.values_list("started_at", "ended_at")
     return [(began, ended) for began, ended in spans if began is not None]
 
 

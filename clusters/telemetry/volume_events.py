@@ -38,14 +38,16 @@ Span = tuple[datetime, datetime | None]
 class Writer:
     """An attempt that had `root` mounted in `span`, whose end is None while it goes on.
 
-    `host`: what its machine is called; empty for a server, whose name others share. `others` are
-    the spans of other servers with the same volume.
+    `host`: what its machine is called, if that names it; empty for a server, whose name others
+    share. `others` are the spans of those that cannot be told from it by their host. With
+    `is_any_host` nothing is known of hosts, so that all are there that had the same volume.
     """
 
     root: Path
     span: Span
     host: str = ""
     others: Sequence[Span] = ()
+    is_any_host: bool = False
 
     def wrote(self, name: str, modified_at: datetime) -> bool:
         """Whether a file of this name is known to be its own."""
@@ -57,8 +59,8 @@ class Writer:
             return False
         if self.host:
             return parts["host"] == self.host
-        is_servers = not _OF_AN_ATTEMPT.fullmatch(parts["host"])
-        return is_servers and not any(_is_in(span, made_at) for span in self.others)
+        is_anothers = not self.is_any_host and _OF_AN_ATTEMPT.fullmatch(parts["host"]) is not None
+        return not is_anothers and not any(_is_in(span, made_at) for span in self.others)
 
 
 def _is_in(span: Span, at: datetime) -> bool:

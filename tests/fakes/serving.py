@@ -40,6 +40,8 @@ class ServingBackend(FakeBackend, Terminals):
 class FolderBackend(ServingBackend, Folders):
     """Keeps a home of every attempt too, and shows the volume it was given."""
 
+    names_hosts = True
+
     def folders_of(self, external_name: str) -> Mapping[str, Path]:
         self._answer()
         if external_name not in self.seen:
@@ -48,3 +50,9 @@ class FolderBackend(ServingBackend, Folders):
         if volume := self.specs[external_name].volume:
             found["workspace"] = self.volume_path(volume)
         return found
+
+
+class NodesBackend(FolderBackend):
+    """Its machines are a cluster's: none is called like what runs there."""
+
+    names_hosts = False

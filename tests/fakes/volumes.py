@@ -17,6 +17,7 @@ class FolderVolumes(Volumes):
     """Keeps volumes below `volumes_root`, made when it is first asked for."""
 
     is_down = False
+    owner: tuple[int, int] | None = None
 
     @cached_property
     def volumes_root(self) -> Path:
@@ -33,7 +34,7 @@ class FolderVolumes(Volumes):
         return self.volumes_root / name
 
     def volume_owner(self, team_number: int) -> tuple[int, int] | None:
-        return None
+        return self.owner
 
     def erase_volume(self, name: str) -> None:
         self._answer_volumes()

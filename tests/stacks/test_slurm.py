@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from tensorboardX import SummaryWriter
 
 from tests.slurm.lab import SlurmLab
 from tests.stacks.developer import Developer, ask_database, check_cost, until
 from tests.stacks.environments import LOCKS, OURS, prepared
 from tests.stacks.portal import Stack, running
+from tests.stacks.visitor import visitor
 
 pytestmark = [pytest.mark.stack, pytest.mark.slurm]
 POOL = (
@@ -48,6 +54,14 @@ def developer(stack: Stack) -> Iterator[Developer]:
 def launch(developer: Developer, command: str, **more: Any) -> str:
     """Launch in the Slurm pool."""
     return developer.launch(command, **({"pool": "slurm", "environment": "system"} | more))
+
+
+def volume_of(developer: Developer) -> str:
+    """A volume on the cluster, there by now."""
+    asked = {"name": secrets.token_hex(4), "size_gib": 1, "pool": "slurm"}
+    volume: str = developer.http.post("/volumes", json=asked).json()["id"]
+    until(lambda: developer.http.get(f"/volumes/{volume}").json()["measured_at"])
+    return volume
 
 
 def test_a_job_runs_as_the_teams_own_user_and_is_billed(
@@ -147,9 +161,7 @@ def test_training_across_nodes_survives_the_loss_of_one(
 
 @pytest.mark.timeout(300)
 def test_a_notebook_on_two_gpus_opens_and_its_volume_outlives_it(developer: Developer) -> None:
-    asked = {"name": "on slurm", "size_gib": 1, "pool": "slurm"}
-    volume = developer.http.post("/volumes", json=asked).json()["id"]
-    until(lambda: developer.http.get(f"/volumes/{volume}").json()["measured_at"])
+    volume = volume_of(developer)
     body = {"name": "on slurm", "pool": "slurm", "gpus": 2, "environment": "lab", "volume": volume}
     made = developer.http.post("/notebooks", json=body)
     assert made.status_code == 201, made.text
@@ -173,6 +185,65 @@ def test_a_notebook_on_two_gpus_opens_and_its_volume_outlives_it(developer: Deve
     kept = developer.http.get(f"/volumes/{volume}/files/note.txt")
     assert (kept.status_code, kept.text) == (200, "kept")
     assert status("GET", "/api/status", grant["token"]) != 200
+
+
+@pytest.mark.timeout(300)
+def test_what_a_job_writes_for_tensorboard_is_drawn_and_shown(
+    stack: Stack, developer: Developer, tmp_path: Path
+) -> None:
+    volume = volume_of(developer)
+    folders = ("~/runs/in-home", "runs/in-volume")
+    writes = "; ".join(writes_curve(tmp_path, folder) for folder in folders)
+    job = launch(developer, f"umask 077; {writes}", volume=volume)
+    assert developer.ended(job)["status"] == "succeeded", developer.log(job)
+    tags = developer.http.get(f"/jobs/{job}/scalars").json()["tags"]
+    drawn = {(tag["tag"], series["run"]) for tag in tags for series in tag["series"]}
+    assert drawn == {("loss", "runs/in-home"), ("loss", "/workspace/runs/in-volume")}
+    with visitor(stack) as somebody:
+        board = board_behind(f"/jobs/{job}/tensorboard/", somebody, developer)
+        both = {"home/runs/in-home", "workspace/runs/in-volume"}
+        until(lambda: runs_shown(board, somebody) == both)
+        button = f"/volumes/{volume}/tensorboard/"
+        board = board_behind(button, somebody, developer, folder="runs")
+        until(lambda: runs_shown(board, somebody) == {"in-volume"})
+
+
+def writes_curve(tmp_path: Path, folder: str) -> str:
+    """A command that puts what a writer for TensorBoard wrote into a folder, as one there would."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorboardX's own, of NumPy
+        with SummaryWriter(str(tmp_path / folder)) as writer:
+            for step in range(20):
+                writer.add_scalar("loss", 1 / (1 + step), step)
+    (written,) = (tmp_path / folder).iterdir()
+    text = base64.b64encode(written.read_bytes()).decode()
+    name = "events.out.tfevents.$(date +%s).$(hostname)"
+    return f'mkdir -p {folder}; base64 -d > {folder}/{name} <<< "{text}"'
+
+
+def board_behind(
+    button: str, somebody: httpx.Client, developer: Developer, **form: str
+) -> httpx.URL:
+    """Where the TensorBoard opens that a button starts, once it has."""
+    headers = {"X-CSRFToken": somebody.cookies["csrftoken"]}
+    side = somebody.post(button, data=form, headers=headers).url.path.split("/")[2]
+
+    def is_ready() -> bool:
+        seen = developer.http.get(f"/tensorboards/{side}").json()
+        assert not seen["detail"], seen
+        return bool(seen["is_ready"])
+
+    until(is_ready, seconds=120)
+    page = somebody.get(f"/open/tb-{side.replace('_', '-')}/")
+    assert "TensorBoard" in page.text
+    return page.url
+
+
+def runs_shown(board: httpx.URL, somebody: httpx.Client) -> set[str]:
+    """The runs of which it has a loss."""
+    answer = somebody.get(board.join("/data/plugin/scalars/tags"))
+    assert answer.status_code == 200, answer.text
+    return {run for run, tags in answer.json().items() if "loss" in tags}
 
 
 def test_a_job_has_a_terminal_that_ends_with_it(stack: Stack, developer: Developer) -> None:

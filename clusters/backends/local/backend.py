@@ -90,6 +90,8 @@ class LocalBackend(Backend, Pause, Terminals, Volumes, Standby, Folders):
     `discover` finds the machine's GPUs from the root folder and the number of virtual ones.
     """
 
+    names_hosts = True
+
     def __init__(self, settings: LocalSettings, discover: Discover = gpus.discover) -> None:
         self._settings = settings
         self._discover = discover

@@ -105,16 +105,20 @@ def _prepare(plan: dict[str, Any], parent: int) -> None:
         os._exit(127)
 
 
-def _build_stage(point: str, binds: list[tuple[str, str, int | None]], uid: int) -> None:
+def _build_stage(point: str, binds: list[tuple[str, str, int | None, bool]], uid: int) -> None:
     """Mount what the team's uid must reach below `point`, in a mount namespace of our own.
 
     The sources may lie under folders which that uid cannot enter (/root); their mounts do not.
     """
+    from clusters.backends.links import open_without_links
     from clusters.backends.local import mounts
 
     mounts.unshare(mounts.CLONE_NEWNS)
     mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
-    opened = [(os.open(source, os.O_PATH), name, owner) for source, name, owner in binds]
+    opened = [
+        (open_without_links(source) if no_links else os.open(source, os.O_PATH), name, owner)
+        for source, name, owner, no_links in binds
+    ]
     mounts.mount("tmpfs", point, "tmpfs", 0, "mode=755,size=64k")
     for fd, name, owner in opened:
         source, target = f"/proc/self/fd/{fd}", f"{point}/{name}"

@@ -96,9 +96,7 @@ def survey(
     image = images.find(settings, environment.image) if environment.image else None
     is_confined = image is not None or capability.bwrap is not None
     # Without a sandbox the team's uid could not even reach its home below a 0700 folder.
-    uid = None
-    if is_confined and os.geteuid() == 0:
-        uid = uids.team_uid(settings.uid_base, spec.team_number)
+    uid = _uid(spec, settings) if is_confined and os.geteuid() == 0 else None
     place = Place(
         folder=folder,
         checkpoints=checkpoints.make(settings.root, spec, uid),
@@ -117,6 +115,12 @@ def survey(
         tools=found if is_confined else None,
     )
     return place, ground
+
+
+def _uid(spec: LaunchSpec, settings: LocalSettings) -> int:
+    if spec.runs_as == 0:
+        raise LaunchRefused("No work is run as root.")
+    return spec.runs_as or uids.team_uid(settings.uid_base, spec.team_number)
 
 
 def root_tag(root: Path) -> str:

@@ -74,7 +74,11 @@ def _container(
     profile = place.folder / "seccomp.json" if image.is_podmans else None
     if profile:
         container_seccomp.write(profile)
-    if any(mount.owner is not None or ":" in str(mount.source) for mount in ground.reads):
+    # Whose path the engine follows by itself is nobody's but the portal's and the operator's.
+    is_others = spec.runs_as is not None and bool(ground.reads)
+    if is_others or any(
+        mount.owner is not None or ":" in str(mount.source) for mount in ground.reads
+    ):
         raise LaunchRefused("An environment that is an image cannot be shown that folder.")
     paths = shown.inside(place)
     view = container_plan.View(

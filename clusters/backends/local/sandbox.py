@@ -55,13 +55,17 @@ def hostname_of(spec: LaunchSpec) -> str:
 def stage(view: View) -> dict[str, object] | None:
     """Where the supervisor mounts what the team's uid could not reach by path; None: not needed.
 
-    A bind is its source, its name there, and the owner to map to the attempt's uid, or None.
+    A bind is its source, its name there, the owner to map to the attempt's uid, or None, and
+    whether no link may be on the way.
     """
     if not view.staged:
         return None
     return {
         "point": _stage_point(),
-        "binds": [[str(m.source), str(i), m.owner] for i, m in enumerate(view.mounts)],
+        "binds": [
+            [str(mount.source), str(index), mount.owner, mount.has_no_links]
+            for index, mount in enumerate(view.mounts)
+        ],
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from clusters.backends.base import LaunchRefused, LaunchSpec, ReadFolder
+from clusters.backends.links import open_without_links
 from clusters.backends.local.checkpoints import FOLDER as CHECKPOINTS_FOLDER
 from clusters.backends.volumes import FOLDER as VOLUMES_FOLDER
 
@@ -31,13 +33,15 @@ TAKEN = frozenset({
 class Mount:
     """A folder of this machine and where it is seen inside.
 
-    `owner`: the uid whose files they are, where that is not the attempt's.
+    `owner`: the uid whose files they are, where that is not the attempt's. `has_no_links`: none
+    may be followed to get to `source`, whoever has put one there.
     """
 
     source: Path
     target: str
     is_writable: bool = False
     owner: int | None = None
+    has_no_links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +116,26 @@ def _read(wanted: ReadFolder, root: Path, uid: int | None) -> Mount:
     is_plain = "\0" not in wanted.host + wanted.inside and ".." not in target.parts
     if not is_plain or len(target.parts) < 2 or target.parts[0] != "/" or target.parts[1] in TAKEN:
         raise LaunchRefused(f"Nothing can be shown as {wanted.inside!r}: that place is taken.")
+    host = Path(wanted.host)
+    if not host.is_absolute() or ".." in host.parts:
+        raise LaunchRefused(f"{wanted.host} cannot be shown: it is no plain path.")
     try:
-        host = Path(wanted.host).resolve(strict=True)
-        owner = host.stat().st_uid
+        folder = open_without_links(str(host))
+    except NotADirectoryError as error:
+        words = f"{wanted.host} cannot be shown: it is no folder, or a link leads there."
+        raise LaunchRefused(words) from error
     except OSError as error:
         raise LaunchRefused(f"{wanted.host} cannot be shown: {error.strerror}.") from error
+    try:
+        owner = os.fstat(folder).st_uid
+    finally:
+        os.close(folder)
+    found = Mount(host, str(target), has_no_links=True)
     if not host.is_relative_to(root.resolve()):
-        return Mount(host, str(target))
+        return found
     if not _is_the_portals(host.relative_to(root.resolve()).parts):
         raise LaunchRefused(f"{wanted.host} cannot be shown: it lies where attempts write.")
-    return Mount(host, str(target), owner=None if owner == uid else owner)
+    return replace(found, owner=None if owner == uid else owner)
 
 
 def _is_the_portals(parts: tuple[str, ...]) -> bool:

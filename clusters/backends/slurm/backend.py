@@ -30,6 +30,7 @@ from clusters.backends.base import (
 from clusters.backends.capabilities import (
     Arrays,
     Drain,
+    Folders,
     MultiNode,
     Priorities,
     Requeue,
@@ -38,9 +39,9 @@ from clusters.backends.capabilities import (
     Terminals,
     Volumes,
 )
-from clusters.backends.slurm import jobs, script, stops, terminals, users
+from clusters.backends.slurm import jobs, kept, script, stops, terminals, users
 from clusters.backends.slurm.cli import Tools, last_line
-from clusters.backends.slurm.folders import Folders, Record
+from clusters.backends.slurm.folders import Record, Tree
 from clusters.backends.slurm.nodes import Nodes
 from clusters.backends.slurm.reservations import Bookings
 from clusters.backends.slurm.rest import Rest
@@ -83,10 +84,20 @@ def make_slurm(  # noqa: PLR0913  # one argument a setting
 
 
 class SlurmBackend(
-    Backend, MultiNode, Requeue, Drain, Priorities, Arrays, Reservations, Terminals, Volumes
+    Backend,
+    MultiNode,
+    Requeue,
+    Drain,
+    Priorities,
+    Arrays,
+    Reservations,
+    Terminals,
+    Volumes,
+    Folders,
 ):
     """One Slurm cluster. Holds no state but caches: all it knows lies in its shared folder."""
 
+    names_hosts = False
     queues = True
     mount_point = "$FASTGPU_WORKSPACE"
     pool_options = jobs.POOL_OPTIONS
@@ -94,7 +105,7 @@ class SlurmBackend(
     def __init__(self, settings: SlurmSettings) -> None:
         self._settings = settings
         self._tools = Tools(settings)
-        self._folders = Folders(settings.root)
+        self._folders = Tree(settings.root)
         self._watch = Watch(settings, self._tools, self._folders)
         self._nodes = Nodes(self._tools)
         self._servers = Servers(self._folders, self._nodes, self._watch)
@@ -155,6 +166,11 @@ class SlurmBackend(
         if record is None:
             raise FileNotFoundError(path)
         return self._folders.open_file(record, path)
+
+    def folders_of(self, external_name: str) -> Mapping[str, Path]:
+        """See Folders.folders_of."""
+        record = self._record(external_name)
+        return kept.folders_of(record, self._folders) if record else {}
 
     def inventory(self, options: Mapping[str, str]) -> Sequence[NodeDescription]:
         """See Backend.inventory; `options` choose a partition and a type of GPU."""

@@ -80,6 +80,11 @@ class Record:
         return self.name if self.task < 0 else self.name.rpartition(".")[0]
 
     @property
+    def start(self) -> str:
+        """The name of the folder of its start, among those of the job."""
+        return str(self.restart) if self.task < 0 else f"{self.task}.{self.restart}"
+
+    @property
     def suffix(self) -> str:
         """What names of files end in that each task of an array has."""
         return "" if self.task < 0 else f".{self.task}"
@@ -106,7 +111,7 @@ class StopRequest:
     grace_seconds: int
 
 
-class Folders:
+class Tree:
     """The tree below one root."""
 
     def __init__(self, root: Path) -> None:
@@ -250,15 +255,14 @@ class Folders:
     @contextlib.contextmanager
     def _place(self, record: Record) -> Iterator[int]:
         """The open folder of one start. FileNotFoundError while there is none."""
-        start = str(record.restart) if record.task < 0 else f"{record.task}.{record.restart}"
         try:
             starts = os.open(self.attempt(record.origin) / "starts", files.FOLDER_FLAGS)
             try:
-                place = os.open(start, files.FOLDER_FLAGS, dir_fd=starts)
+                place = os.open(record.start, files.FOLDER_FLAGS, dir_fd=starts)
             finally:
                 os.close(starts)
         except OSError as error:
-            raise FileNotFoundError(start) from error
+            raise FileNotFoundError(record.start) from error
         try:
             yield place
         finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clusters.backends.base import EndReason, LaunchRefused, LaunchSpec
 from clusters.backends.slurm import sdk
-from clusters.backends.slurm.folders import PORT_FILE, Folders, write_file
+from clusters.backends.slurm.folders import PORT_FILE, Tree, write_file
 
 HERE = Path(__file__).parent
 BATCH = (HERE / "attempt.sh").read_bytes()
@@ -101,7 +101,7 @@ def prefix_of(environments: Path | None, slug: str) -> Path | None:
     return (environments / slug).resolve()
 
 
-def prepare(spec: LaunchSpec, folders: Folders, ground: Ground) -> Prepared:
+def prepare(spec: LaunchSpec, folders: Tree, ground: Ground) -> Prepared:
     """Fill the attempt's folder; may be repeated with the same result. Raises OSError."""
     folder, user = folders.attempt(spec.external_name), ground.user
     inside = folder / "in"
@@ -125,12 +125,12 @@ def prepare(spec: LaunchSpec, folders: Folders, ground: Ground) -> Prepared:
         write_file(inside / name, content, mode=0o400)
         if os.geteuid() == 0:
             os.chown(inside / name, user.pw_uid, user.pw_gid)
-    write_plan(folder, plan(spec, made, ground))
+    write_plan(folder, plan(spec, made, ground, checkpoints))
     return made
 
 
-def plan(spec: LaunchSpec, made: Prepared, ground: Ground) -> dict[str, str]:
-    """What the wrapper needs to know; nothing secret."""
+def plan(spec: LaunchSpec, made: Prepared, ground: Ground, checkpoints: Path) -> dict[str, str]:
+    """What the wrapper and the portal need to know of it; nothing secret."""
     return {
         "attempt": str(spec.attempt_number),
         "limit": str(spec.time_limit_seconds),
@@ -143,6 +143,7 @@ def plan(spec: LaunchSpec, made: Prepared, ground: Ground) -> dict[str, str]:
         "script": str(made.script),
         "path": ground.path,
         "workspace": str(ground.workspace or ""),
+        "checkpoints": str(checkpoints),
         "serve": PORT_FILE if spec.serves else "",
     }
 

@@ -21,6 +21,7 @@ from clusters.telemetry.volume_events import Writer, files_of
 from portal.lib import clock
 from tests.clusters.backends.machine import ENVIRONMENTS, RUNTIMES, UID_BASE, needs_root
 from tests.contracts.backend import log_of, make_spec, run
+from tests.contracts.folders import FoldersContract, KeepingEngine, keeping
 
 pytestmark = pytest.mark.sandbox
 
@@ -66,18 +67,18 @@ def test_its_content_counts_in_no_limit_of_the_attempt(backend: LocalBackend) ->
     assert run(backend, full).reason is EndReason.DISK_FULL
 
 
+class TestLocalFolders(FoldersContract):
+    @pytest.fixture
+    def keeper(self, backend: LocalBackend) -> KeepingEngine:
+        return keeping(backend)
+
+
 def test_home_and_checkpoints_are_as_without_one(backend: LocalBackend) -> None:
     backend.make_volume("data", team_number=7)
     spec = with_volume("echo out > ~/out; echo 1 > $FASTGPU_CHECKPOINT_DIR/step; echo in > in")
     run(backend, spec)
     listed = [file.path for file in backend.list_files(spec.external_name)]
     assert listed == ["checkpoints/step", "out"]
-    folders = backend.folders_of(spec.external_name)
-    assert {name: os.listdir(path) for name, path in folders.items() if name != "home"} == {  # noqa: PTH208
-        "checkpoints": ["step"],
-        "workspace": ["in"],
-    }
-    assert sorted(path.name for path in folders["home"].iterdir()) == ["checkpoints", "out"]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -116,8 +117,6 @@ def test_what_has_no_volume_has_no_workspace(backend: LocalBackend) -> None:
     spec = make_spec("ls -d /workspace; echo [$FASTGPU_WORKSPACE]; pwd")
     run(backend, spec)
     assert log_of(backend, spec.external_name).endswith(b"[]\n/home/run\n")
-    assert set(backend.folders_of(spec.external_name)) == {"home", "checkpoints"}
-    assert backend.folders_of("fg-never-was") == {}
 
 
 def test_a_volume_that_is_not_there_is_refused(backend: LocalBackend) -> None:
@@ -196,10 +195,17 @@ class TestReads:
         (shared / "set").mkdir(parents=True)
         shared.chmod(0o755)
         (shared / "set" / "file").write_text("common\n")
-        (root / "link").symlink_to(shared)
-        spec = self.reading(root / "link", "/data", "cat /data/set/file")
+        spec = self.reading(shared, "/data", "cat /data/set/file")
         run(backend, spec)
         assert log_of(backend, spec.external_name) == b"common\n"
+
+    @pytest.mark.parametrize("way", ["link", "link/set", "loop", "real/../real", "."])
+    def test_no_link_is_followed(self, backend: LocalBackend, root: Path, way: str) -> None:
+        (root / "real" / "set").mkdir(parents=True)
+        (root / "link").symlink_to(root / "real")
+        (root / "loop").symlink_to(root / "loop")
+        with pytest.raises(LaunchRefused, match="cannot be shown"):
+            backend.submit(self.reading(root / "real" / ".." / way, "/data", "true"))
 
     @pytest.mark.parametrize("below", ["", "logs", "../spec.json", "../inside", "../.."])
     def test_nothing_is_shown_that_an_attempt_could_make_a_link(

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
-from clusters.backends.slurm.folders import Folders
+from clusters.backends.slurm.folders import Tree
 
 CONTENT = b"x" * 200_000
 THREADS = 8
 
 
 def test_a_file_many_install_at_once_is_never_seen_half_written(tmp_path: Path) -> None:
-    folders = Folders(tmp_path / "root")
+    folders = Tree(tmp_path / "root")
     folders.create_tree()
     together = Barrier(THREADS)
 

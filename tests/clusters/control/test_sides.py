@@ -117,6 +117,18 @@ def test_it_is_submitted_once_sees_the_run_read_only_and_takes_nothing(
     assert spec.command.endswith(f" {LOGS}")
 
 
+def test_it_runs_as_who_may_read_what_the_engine_keeps_of_the_team(
+    actor: Actor, job: Workload, engine: Engine
+) -> None:
+    engine.backend.owner = (300_007, 300_001)
+    sides = [
+        board_of_run(actor, job.public_id),
+        board_of_volume(actor, make_volume(actor).public_id, ""),
+    ]
+    drive_sides()
+    assert [engine.backend.specs[side.external_name].runs_as for side in sides] == [300_007] * 2
+
+
 def test_of_a_volume_it_shows_the_folder(actor: Actor, engine: Engine) -> None:
     volume = make_volume(actor)
     side = board_of_volume(actor, volume.public_id, "runs/it's mine")

@@ -27,7 +27,7 @@ from tests.clusters.telemetry.test_scalars import event
 from tests.conftest import Engine
 from tests.fakes.loop import tick
 from tests.fakes.notebooks import make_volume, running
-from tests.fakes.serving import FolderBackend
+from tests.fakes.serving import FolderBackend, NodesBackend
 
 SignIn = Callable[[User], Client]
 Write = Callable[..., None]
@@ -175,6 +175,33 @@ def test_of_two_notebooks_with_one_volume_each_has_what_it_wrote_while_alone(
     write()
     assert len(in_api(api, first)["tags"]) == 1
     second = running(actor, name="second", volume=volume.public_id)
+    write()
+    scalars._known.clear()
+    assert in_api(api, second)["tags"] == []
+
+
+@pytest.mark.parametrize("engine_class", [NodesBackend])
+def test_where_no_host_is_named_by_its_run_one_has_what_was_written_while_it_was_alone(
+    api: APIClient, actor: Actor, engine: Engine
+) -> None:
+    volume = make_volume(actor)
+    root = engine.backend.volume_path(volume.public_id)
+    root.mkdir(parents=True)
+
+    def begun(name: str) -> Workload:
+        asked = JobRequest(name, "a100", 1, "train", 600, volume=volume.public_id)
+        job = Workload.objects.get(pk=launch(actor, asked).pk)
+        tick()
+        return job
+
+    def write() -> None:
+        name = f"events.out.tfevents.{int(clock.now().timestamp())}.fg-node7.2.0"
+        (root / name).write_bytes(event("loss", 7, simple=1.0))
+
+    first = begun("first")
+    write()
+    assert len(in_api(api, first)["tags"]) == 1
+    second = begun("second")
     write()
     scalars._known.clear()
     assert in_api(api, second)["tags"] == []

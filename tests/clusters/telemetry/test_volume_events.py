@@ -92,6 +92,12 @@ def test_a_notebook_has_what_no_job_wrote(notebook: Writer) -> None:
     assert found(notebook) == [f"/workspace/{name_of(BEGAN + HOUR, 'fastgpu')}"]
 
 
+def test_where_hosts_tell_nothing_any_host_is_its_own(tmp_path: Path) -> None:
+    put(tmp_path, name_of(BEGAN + HOUR, "fg-node-2"))
+    assert found(Writer(tmp_path, (BEGAN, None))) == []
+    assert found(Writer(tmp_path, (BEGAN, None), is_any_host=True)) != []
+
+
 def test_what_one_of_two_notebooks_wrote_is_neithers(tmp_path: Path) -> None:
     other = (BEGAN + HOUR, BEGAN + 2 * HOUR)
     writer = Writer(tmp_path, (BEGAN, None), others=[other])

@@ -1,0 +1,24 @@
+"""Where on this machine lies what an attempt keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.script import read_plan
+
+
+def folders_of(record: Record, tree: Tree) -> dict[str, Path]:
+    """See Folders.folders_of. An attempt that was put back into the queue began where it did."""
+    root = tree.root.resolve()
+    origin = root / "attempts" / record.origin
+    try:
+        plan = read_plan(origin)
+    except FileNotFoundError:
+        return {}
+    # Compute nodes may know the root by another name: what counts is where it lies below.
+    named = {name: Path(plan.get(name, "")) for name in ("checkpoints", "workspace")}
+    found = {name: root / path.parent.name / path.name for name, path in named.items() if path.name}
+    if tree.has_begun(record):
+        found["home"] = origin / "starts" / record.start / "home"
+    return {name: path for name, path in found.items() if path.is_dir()}
