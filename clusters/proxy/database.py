@@ -13,7 +13,8 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 5.0
 
 ROUTES = """
-SELECT id, name, service, state, endpoint, subject, stops_at, stops_for FROM clusters_app_route
+SELECT id, name, service, state, endpoint, subject, stops_at, stops_for, title
+FROM clusters_app_route
 """
 HOLDING = """
 SELECT digest, name, user_id FROM clusters_app_access WHERE digest = ANY(%s)

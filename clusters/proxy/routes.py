@@ -16,7 +16,7 @@ class App:
     """What the database says of one: a row of `clusters_app_route`.
 
     `endpoint` None: where it listens is not known yet. `stops_at` and `stops_for` are the end and
-    the reason of a countdown.
+    the reason of a countdown. `title` is what people call the run, "" for what is none.
     """
 
     id: int
@@ -27,6 +27,7 @@ class App:
     subject: str
     stops_at: datetime | None = None
     stops_for: str = ""
+    title: str = ""
 
     @property
     def is_starting(self) -> bool:

@@ -106,9 +106,8 @@ class Follower:
 
 
 def _apps(rows: Iterable[tuple[Any, ...]]) -> Iterable[App]:
-    for pk, name, service, state, endpoint, subject, stops_at, stops_for in rows:
-        where = _endpoint(endpoint)
-        yield App(pk, name, service, state, where, subject or "", stops_at, stops_for)
+    for pk, name, service, state, endpoint, subject, *more in rows:
+        yield App(pk, name, service, state, _endpoint(endpoint), subject or "", *more)
 
 
 def _endpoint(said: dict[str, Any]) -> Endpoint | None:

@@ -78,7 +78,7 @@ def file_at(path: str) -> Response | None:
 def page(app: App) -> Response:
     """The page itself."""
     return Whole(
-        text=_PAGE.replace("SUBJECT", escape(app.subject)),
+        text=_PAGE.replace("SUBJECT", escape(app.title or app.subject)),
         content_type="text/html",
         charset="utf-8",
         headers=HEADERS | {"Content-Security-Policy": _POLICY},
@@ -121,7 +121,7 @@ _PAGE = f"""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1, {_KEYBOARD}">
 <meta name="color-scheme" content="light dark">
-<title>Terminal · SUBJECT</title>
+<title>SUBJECT · Terminal</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="{_FOLDER}/xterm.css">
 <link rel="stylesheet" href="{_FOLDER}/tokens.css">

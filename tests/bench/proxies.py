@@ -32,7 +32,7 @@ START_SECONDS = 20.0
 _FILES = 65_000
 _TABLES = """
 CREATE TABLE clusters_app_route (id bigint, name text, service text, state text, endpoint jsonb,
-    subject text, stops_at timestamptz, stops_for text);
+    subject text, stops_at timestamptz, stops_for text, title text);
 CREATE TABLE clusters_app_access (digest text, name text, user_id bigint);
 """
 _NGINX = """

@@ -44,7 +44,8 @@ class Server:
         """What the suite's database says now."""
         self.execute(
             "CREATE TABLE IF NOT EXISTS clusters_app_route (id bigint, name text, service text,"
-            " state text, endpoint jsonb, subject text, stops_at timestamptz, stops_for text);"
+            " state text, endpoint jsonb, subject text, stops_at timestamptz, stops_for text,"
+            " title text);"
             "CREATE TABLE IF NOT EXISTS clusters_app_access (digest text, name text,"
             " user_id bigint, expires_at timestamptz);"
             "TRUNCATE clusters_app_route, clusters_app_access"

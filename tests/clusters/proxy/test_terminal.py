@@ -9,6 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from clusters.choices import Service
 from clusters.models import App
+from clusters.proxy import routes, terminal
 from tests.clusters.proxy.desk import NAVIGATION, Desk
 from tests.clusters.proxy.portals import FakePortal, fake_portal
 from tests.clusters.proxy.process import Proxy
@@ -28,11 +29,18 @@ def secret(desk: Desk, app: App) -> str:
     return desk.signed_in(app)
 
 
+def test_the_name_of_a_run_is_text_whatever_it_is() -> None:
+    route = routes.App(1, "term-1", "terminal", "ready", None, "job_1", title="</title><b>&amp;")
+    text = terminal.page(route).text or ""
+    assert "<title>&lt;/title&gt;&lt;b&gt;&amp;amp; · Terminal</title>" in text
+    assert "</title><b>" not in text
+
+
 def test_the_page_is_the_proxys_own(desk: Desk, app: App, secret: str) -> None:
     page = desk.open(app, "/", secret=secret)
     assert page.status_code == 200
     assert app.workload is not None
-    assert f"<title>Terminal · {app.workload.public_id}</title>" in page.text
+    assert f"<title>{app.workload.name} · Terminal</title>" in page.text
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'; script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
