@@ -193,4 +193,5 @@ class Folders(ABC):
 
         Paths without links, but attempts may write on the way to `home` and put one there: who
         uses it follows none. `workspace` and `checkpoints` lie in folders of the portal's.
+        Raises BackendUnavailable.
         """

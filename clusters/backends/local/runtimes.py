@@ -16,6 +16,7 @@ from clusters.backends.local import (
     sandbox,
     seccomp,
     shown,
+    uids,
 )
 from clusters.backends.local.environments import Environment
 from clusters.backends.local.gpus import SHARED_DEVICES, Gpu
@@ -74,8 +75,8 @@ def _container(
     profile = place.folder / "seccomp.json" if image.is_podmans else None
     if profile:
         container_seccomp.write(profile)
-    # Whose path the engine follows by itself is nobody's but the portal's and the operator's.
-    is_others = spec.runs_as is not None and bool(ground.reads)
+    # What another engine keeps may lie behind links by then, and a container's engine follows them.
+    is_others = spec.runs_as not in (None, uids.team_uid(settings.uid_base, spec.team_number))
     if is_others or any(
         mount.owner is not None or ":" in str(mount.source) for mount in ground.reads
     ):

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clusters.backends.base import BackendUnavailable
 from clusters.backends.slurm.folders import Record, Tree
 from clusters.backends.slurm.script import read_plan
 
 
 def folders_of(record: Record, tree: Tree) -> dict[str, Path]:
-    """See Folders.folders_of. An attempt that was put back into the queue began where it did."""
+    """See Folders.folders_of. Raises BackendUnavailable when the disk says no."""
+    try:
+        return {name: path for name, path in _places(record, tree).items() if path.is_dir()}
+    except OSError as error:
+        raise BackendUnavailable(f"The shared folder cannot be read: {error}") from error
+
+
+def _places(record: Record, tree: Tree) -> dict[str, Path]:
+    """The same, there or not."""
     root = tree.root.resolve()
+    # One that Slurm put back into its queue works where it first began.
     origin = root / "attempts" / record.origin
     try:
         plan = read_plan(origin)
@@ -21,4 +31,4 @@ def folders_of(record: Record, tree: Tree) -> dict[str, Path]:
     found = {name: root / path.parent.name / path.name for name, path in named.items() if path.name}
     if tree.has_begun(record):
         found["home"] = origin / "starts" / record.start / "home"
-    return {name: path for name, path in found.items() if path.is_dir()}
+    return found

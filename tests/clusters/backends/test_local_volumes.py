@@ -179,6 +179,20 @@ class TestReads:
         assert (lines[0], lines[-1]) == ("loss", "refused")
 
     @needs_root
+    @pytest.mark.parametrize("runtime", ["container"])
+    def test_an_image_is_shown_nothing_that_another_engine_keeps(
+        self, either: LocalBackend, runtime: str
+    ) -> None:
+        writer = make_spec("echo loss > events", environment=ENVIRONMENTS[runtime])
+        run(either, writer)
+        home = either.folders_of(writer.external_name)["home"]
+        reader = self.reading(home, "/runs/one", "cat /runs/one/events", runtime=runtime)
+        with pytest.raises(LaunchRefused, match="is an image"):
+            either.submit(replace(reader, runs_as=UID_BASE + 8))
+        run(either, replace(reader, runs_as=UID_BASE + 7))
+        assert log_of(either, reader.external_name) == b"loss\n"
+
+    @needs_root
     def test_files_of_another_uid_are_read_as_ones_own(
         self, backend: LocalBackend, root: Path
     ) -> None:
