@@ -23,6 +23,7 @@ from clusters.backends.dial import NotItsSocket, dial
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 ME = os.geteuid()
 ANOTHER_UID = 210_007
+TIMES = 50
 
 
 @contextmanager
@@ -226,9 +227,8 @@ class TestHostile:
 
 
 def test_no_file_stays_open(serve: Path) -> None:
-    times = 50
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    for _ in range(times):
+    for _ in range(TIMES):
         said(endpoint(serve))
         for name in ("serve", "never-was"):
             with pytest.raises(FileNotFoundError), dial(Endpoint(socket=f"/{name}/x")):
@@ -236,7 +236,7 @@ def test_no_file_stays_open(serve: Path) -> None:
         with pytest.raises(NotItsSocket), dial(Endpoint(socket="/etc/passwd")):
             pass
     # Files of earlier tests may be closed meanwhile, or a library open one for itself.
-    assert len(os.listdir("/proc/self/fd")) - before < times / 2  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) - before < TIMES / 2  # noqa: PTH208
 
 
 def test_it_needs_neither_django_nor_anything_of_ours() -> None:

@@ -16,6 +16,8 @@ from clusters.files.tree import Tree
 from clusters.files.walk import MOST_ENTRIES, count
 from portal.lib.errors import NotFound
 
+TIMES = 10
+
 
 def zipped(root: Path, *folder: str, names: list[str] | None = None) -> zipfile.ZipFile:
     whole = b"".join(zip_pieces(Tree(root, None), folder, names))
@@ -103,7 +105,9 @@ def test_cut_off_it_lets_go_of_everything(root: Path) -> None:
     (root / "a/b").mkdir(parents=True)
     (root / "a/b/c").write_bytes(b"x" * 1024**2)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    pieces = zip_pieces(Tree(root, None), (), None)
-    next(pieces)
-    pieces.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    for _ in range(TIMES):
+        pieces = zip_pieces(Tree(root, None), (), None)
+        next(pieces)
+        pieces.close()
+    # Files of earlier tests may be closed meanwhile, or a library open one for itself.
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < TIMES / 2

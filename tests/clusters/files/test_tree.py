@@ -12,6 +12,8 @@ from clusters.files.tree import Kind, Sort, Tree, make_folder
 from portal.lib.errors import Conflict, NotFound
 from tests.clusters.files.conftest import names_in
 
+TIMES = 10
+
 
 def names(tree: Tree, *parts: str, sort: Sort = Sort.NAME, descending: bool = False) -> list[str]:
     listing = tree.list(parts, sort=sort, descending=descending)
@@ -144,12 +146,13 @@ def test_a_link_is_moved_itself(tree: Tree, root: Path, tmp_path: Path) -> None:
 def test_no_file_is_left_open(root: Path) -> None:
     (root / "a/b").mkdir(parents=True)
     before = len(names_in("/proc/self/fd"))
-    for _ in range(10):
+    for _ in range(TIMES):
         with Tree(root, None) as tree:
             tree.list(("a",))
             with pytest.raises(NotFound):
                 tree.list(("a", "nothing"))
             tree.move(("a", "b"), ("a", "c"))
             tree.move(("a", "c"), ("a", "b"))
-    Tree(root, None)
-    assert len(names_in("/proc/self/fd")) == before
+        Tree(root, None)
+    # Files of earlier tests may be closed meanwhile, or a library open one for itself.
+    assert len(names_in("/proc/self/fd")) - before < TIMES / 2

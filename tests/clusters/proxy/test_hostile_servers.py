@@ -11,6 +11,8 @@ from tests.clusters.proxy.lab import Lab, until
 from tests.clusters.proxy.servers import TOKEN
 
 MEMORY_BYTES = 64 * 1024 * 1024
+# No figure of speed: whoever waits for more of a senseless answer waits for ever.
+SOON_SECONDS = 6
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ async def test_a_senseless_answer_is_502_soon_and_in_little_memory(lab: Lab, pat
     before = lab.proxy.memory_bytes()
     status, _, seconds = await lab.ask_bad(f"/{path}")
     assert status == 502
-    assert seconds < 3
+    assert seconds < SOON_SECONDS
     assert lab.proxy.memory_bytes() - before < MEMORY_BYTES
 
 
@@ -30,7 +32,7 @@ async def test_after_a_flood_the_next_request_is_answered(lab: Lab) -> None:
     await asyncio.gather(*(lab.ask_bad("/103s") for _ in range(5)))
     status, body, seconds = await lab.ask_bad("/500")
     assert (status, body) == (500, b"oops")
-    assert seconds < 2
+    assert seconds < SOON_SECONDS
 
 
 async def test_an_answer_that_was_announced_crosses(lab: Lab) -> None:
