@@ -47,7 +47,6 @@ from tests.slurm import configuration
 
 PROGRAMS = ("slurmctld", "slurmd", "slurmrestd", "munged", "slurmdbd", "mariadbd", "sacctmgr")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-MARK = "FASTGPU_SLURM_LAB"
 CGROUPS = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "devices", "freezer", "cpuset", "cpuacct")
 NOBODY = 65534
@@ -185,6 +184,13 @@ class SlurmLab:
         name = self.node_names[n - 1]
         self._signal(f"slurmd-{name}", signal.SIGKILL)
         self._end_work(name)
+
+    def silence_work(self, n: int) -> None:
+        """What the node's jobs have to tell the controller, of their ends too, is never told."""
+        found = [process.pid for process in _step_daemons(self.node_names[n - 1])]
+        assert found, "nothing runs there"
+        for pid in found:
+            _kill(pid)
 
     def hang_node(self, n: int) -> None:
         """The node stops answering, its jobs go on."""
@@ -377,7 +383,7 @@ class SlurmLab:
         return self.folder / "my.sock"
 
     def _start_node(self, name: str) -> None:
-        self._start(f"slurmd-{name}", ["slurmd", "-D", "-N", name], env={MARK: name})
+        self._start(f"slurmd-{name}", ["slurmd", "-D", "-N", name])
 
     def _start(
         self,
@@ -489,9 +495,13 @@ def _is_open(port: int) -> bool:
 
 
 def _step_daemons(node: str) -> Iterator[psutil.Process]:
+    """They write over their environment, and keep their node's log open."""
+    log = f"slurmd-{node}.log"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.name() == "slurmstepd" and process.environ().get(MARK) == node:
+            if process.name() == "slurmstepd" and any(
+                Path(file.path).name == log for file in process.open_files()
+            ):
                 yield process
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from clusters.backends.base import BackendUnavailable, Handle, Observation, Phase, Survey
+from clusters.backends.base import BackendUnavailable, EndReason, Handle, Observation, Phase, Survey
 from clusters.backends.slurm import verdict
 from clusters.backends.slurm.absence import read_daemons
 from clusters.backends.slurm.cli import Tools
@@ -99,8 +99,9 @@ class Watch:
         names = {handle.external_name for handle in asked}
         extra = self._duplicates(look, records)
         strays = self._strays(look, records, names) | {row.name for row in extra}
-        if extra:
-            self._cancel(extra)
+        for row in extra:
+            logger.warning("job %s is a second %s: cancelling it", row.job_id, row.name)
+        self._cancel(extra)
         taken_at = datetime.fromtimestamp(look.taken_at, UTC)
         return Survey(taken_at, seen, tuple(sorted(strays)))
 
@@ -162,7 +163,13 @@ class Watch:
                 record.name, Phase.RUNNING, verdict.moment(facts.started), engine_id=record.job_id
             )
         if put_back:
-            return verdict.put_back(record, row, evidence)
+            if account is not None:
+                evidence = self._with_absence(account, evidence, look)
+            end = verdict.put_back(record, row, evidence)
+            if end.reason not in (EndReason.NODE_LOST, EndReason.PREEMPTED):
+                logger.warning("%s had ended and was put back: cancelling it", record.name)
+                self._cancel([row])
+            return end
         return verdict.ended(record, row, self._with_absence(row, evidence, look))
 
     def _with_absence(self, row: Row, evidence: verdict.Evidence, look: Look) -> verdict.Evidence:
@@ -285,8 +292,7 @@ class Watch:
 
     def _cancel(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            logger.warning("job %s is a second %s: cancelling it", row.job_id, row.name)
-            self._tools.run("scancel", "--quiet", f"--user={row.user}", row.job_id)
+            self._tools.run("scancel", "--quiet", f"--user={row.user}", verdict.engine_id(row))
 
     def _strays(self, look: Look, records: Iterable[Record], names: set[str]) -> set[str]:
         ours = {(record.job_id, record.task) for record in records}

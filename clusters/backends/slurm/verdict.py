@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from clusters.backends.base import EndReason, Observation, Phase
@@ -45,7 +45,7 @@ def alive(record: Record, row: Row, facts: Facts) -> Observation:
         phase=row.phase,
         started_at=None if pending else moment(_started(row, facts)),
         node="" if pending else row.node,
-        engine_id=_engine_id(row),
+        engine_id=engine_id(row),
         wait=wait_for(row.reason) if pending else None,
         is_paused=row.state == "SUSPENDED",
     )
@@ -53,7 +53,7 @@ def alive(record: Record, row: Row, facts: Facts) -> Observation:
 
 def launching(record: Record, row: Row) -> Observation:
     """A job whose node has been told to start it."""
-    return Observation(record.name, Phase.PENDING, engine_id=_engine_id(row))
+    return Observation(record.name, Phase.PENDING, engine_id=engine_id(row))
 
 
 def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
@@ -80,12 +80,14 @@ def ended(record: Record, row: Row, evidence: Evidence) -> Observation:
         reason=reason,
         detail=_detail(row, evidence, reason),
         node=row.node,
-        engine_id=_engine_id(row),
+        engine_id=engine_id(row),
     )
 
 
 def put_back(record: Record, row: Row, evidence: Evidence) -> Observation:
     """This start is over because Slurm put the job back into its queue; `row` is the job now."""
+    if evidence.was_away and (end := _end_unheard_of(record, evidence)):
+        return end
     account = evidence.account
     reason = ENDS.get(account.state, EndReason.NODE_LOST) if account else EndReason.NODE_LOST
     if reason not in (EndReason.PREEMPTED, EndReason.NODE_LOST):
@@ -111,8 +113,22 @@ def put_back(record: Record, row: Row, evidence: Evidence) -> Observation:
         reason=reason,
         detail=words,
         node=account.node if account else "",
-        engine_id=_engine_id(row),
+        engine_id=engine_id(row),
     )
+
+
+def _end_unheard_of(record: Record, evidence: Evidence) -> Observation | None:
+    """How it had ended by itself before Slurm, away at that time, thought its node had lost it.
+
+    None where the wrapper says no such thing: then it may have been ended by what Slurm did.
+    """
+    code = evidence.facts.code
+    end = forgotten(record, evidence) if code is not None and code <= SIGNALLED else None
+    if end is None:
+        return None
+    node = evidence.account.node if evidence.account else ""
+    words = "Slurm was away when it ended; this is what the node wrote."
+    return replace(end, node=node, detail=words)
 
 
 def forgotten(record: Record, evidence: Evidence) -> Observation | None:
@@ -247,5 +263,6 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _engine_id(row: Row) -> str:
+def engine_id(row: Row) -> str:
+    """What Slurm's tools call the job, or the task of an array."""
     return row.job_id if row.task < 0 else f"{row.job_id}_{row.task}"

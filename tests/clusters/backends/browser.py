@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import websockets.sync.client
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from clusters.backends.base import Endpoint
 from clusters.backends.dial import dial
@@ -62,7 +62,7 @@ def looking(endpoint: Endpoint, *, token: str | None = None) -> Iterator[Browser
         try:
             connection = _connected(endpoint, headers)
             break
-        except (FileNotFoundError, ConnectionError, ConnectionClosed):
+        except (FileNotFoundError, ConnectionError, ConnectionClosed, InvalidMessage):
             # Nobody is there yet, or who was there is just dying.
             if time.monotonic() > deadline:
                 raise

@@ -55,6 +55,11 @@ class Start:
         """What scontrol tells of them."""
         self._tools.says("scontrol", words.encode(), status=status)
 
+    @property
+    def cancelled(self) -> list[str]:
+        """The jobs that scancel was called for."""
+        return [call.rpartition(" ")[2] for call in self._tools.calls("scancel")]
+
     def ends(self, squeue: bytes, sacct: str = "") -> Observation:
         """How it ended, now that Slurm says this."""
         self._tools.says("squeue", squeue)
@@ -90,6 +95,46 @@ def test_a_run_whose_node_is_lost_is_charged_until_its_last_sign_of_life(
     end = start.ends(squeue, sacct)
     assert end.reason is EndReason.NODE_LOST
     assert end.ended_at == after_beginning(7.25)
+
+
+PUT_BACK = queue_line(State="PENDING", RestartCnt="1", Reason="BeginTime")
+
+
+def lost_at(seconds: float, state: str = "NODE_FAIL") -> str:
+    """What accounting says of a start that Slurm gave up then."""
+    times = f"{BEGAN}|{BEGAN}|{BEGAN + seconds}"
+    return f"100|100|fg-team7|{state}|0:0|{times}|gpu1|fg-a-1\n"
+
+
+@pytest.mark.parametrize(("code", "reason"), [(0, "completed"), (3, "user_error")])
+def test_what_had_ended_while_slurm_was_away_has_that_end_though_it_was_put_back(
+    start: Start, code: int, reason: str
+) -> None:
+    start.wrote_its_end(80.5, code)
+    start.daemons_say(f"BOOT_TIME = {BEGAN + 90}\n")
+    end = start.ends(PUT_BACK, lost_at(100))
+    assert (end.reason, end.exit_code, end.node) == (reason, code, "gpu1")
+    assert end.ended_at == after_beginning(80.5)
+    assert start.cancelled == ["100"]
+
+
+@pytest.mark.parametrize(
+    ("wrote", "code", "began", "state"),
+    [
+        pytest.param(80.5, 0, -20, "NODE_FAIL", id="nobody was away"),
+        pytest.param(98.0, 0, 90, "NODE_FAIL", id="it may have been told to end"),
+        pytest.param(98.0, 0, 90, "PREEMPTED", id="it was told to make room"),
+        pytest.param(80.5, 143, 90, "NODE_FAIL", id="a signal ended it"),
+    ],
+)
+def test_what_slurm_may_have_ended_goes_on_in_the_queue(
+    start: Start, wrote: float, code: int, began: int, state: str
+) -> None:
+    start.wrote_its_end(wrote, code)
+    start.daemons_say(f"BOOT_TIME = {BEGAN + began}\n")
+    end = start.ends(PUT_BACK, lost_at(100, state))
+    assert end.reason in (EndReason.NODE_LOST, EndReason.PREEMPTED)
+    assert start.cancelled == []
 
 
 def test_what_heeded_a_stop_is_charged_until_then_however_late_slurm_learns_of_it(
