@@ -76,7 +76,7 @@ export class ScalarCharts {
   note(found) {
     const count = found.tags.length;
     const hidden = found.hidden_series ? ` ${found.hidden_series} more lines are not drawn. TensorBoard shows them all.` : "";
-    const none = "What it writes below its home folder for TensorBoard is drawn here, with TensorFlow, PyTorch or tensorboardX.";
+    const none = "What it writes for TensorBoard, below its home folder or into its volume, is drawn here, with TensorFlow, PyTorch or tensorboardX.";
     const all = count ? `${count} metric${count === 1 ? "" : "s"}.${hidden}` : none;
     find("metrics-note").textContent = found.is_whole ? all : `${all} Reading on.`;
   }
