@@ -13,7 +13,7 @@ from tests.bench.table import Figure, percentile
 
 SIZE_BYTES = 1 << 30
 SECONDS = 1.5
-ROUNDS = 3
+ROUNDS = 5
 CONNECTIONS = 64
 SOCKETS = (1, 100, 1000)
 IDLE = 1000
