@@ -57,7 +57,7 @@ def make_spec(  # one argument a knob of the launch
     )
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 60.0) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = 20.0) -> T:
     """The first true answer of `condition`; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

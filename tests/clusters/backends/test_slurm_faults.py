@@ -264,7 +264,7 @@ def ends_unheard(lab: SlurmLab, backend: SlurmBackend, spec: LaunchSpec) -> tupl
     lab.wait_until_saved()
     lab.kill_controller()
     (backend.folders_of(spec.external_name)["checkpoints"] / "go").touch()
-    printed = wait_for(lambda: log_of(backend, spec.external_name).splitlines()[1:])
+    printed = wait_for(lambda: log_of(backend, spec.external_name).splitlines()[1:], 30)
     return float(printed[0]), node
 
 
@@ -276,14 +276,14 @@ def test_what_ended_in_the_absence_of_the_controller_is_not_run_again(
     real, node = ends_unheard(lab, backend, spec)
     # Of what is told of its end when the controller is back, its node may lose the race.
     lab.silence_work(node)
-    wait_for(lambda: time.time() - real > 17)
+    wait_for(lambda: time.time() - real > 17, 30)
     lab.start_controller()
 
     end = lost(backend, spec.external_name)
     assert (end.reason, end.exit_code) == (EndReason.COMPLETED, 0)
     assert end.ended_at is not None
     assert -1 <= end.ended_at.timestamp() - real <= 1
-    wait_for(lambda: lab.job_state(end.engine_id) == "CANCELLED")
+    wait_for(lambda: lab.job_state(end.engine_id) == "CANCELLED", 30)
     runs = backend.folders_of(spec.external_name)["checkpoints"] / "runs"
     assert runs.read_text() == "run\n"
 
@@ -293,7 +293,7 @@ def test_an_end_in_the_absence_of_the_controller_is_charged_until_that_end(
 ) -> None:
     spec = waiting("date +%s.%N")
     real, _ = ends_unheard(lab, backend, spec)
-    wait_for(lambda: time.time() - real > 17)
+    wait_for(lambda: time.time() - real > 17, 30)
     lab.start_controller()
 
     end = lost(backend, spec.external_name)

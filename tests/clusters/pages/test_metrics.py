@@ -20,7 +20,7 @@ from clusters.actions.jobs import launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.actions.sides import MOST_AT_ONCE, board_of_run, end_side
 from clusters.choices import Service
-from clusters.models import App, Attempt, Side, Workload
+from clusters.models import App, Attempt, Side, Volume, Workload
 from clusters.telemetry import scalars
 from portal.lib import clock
 from tests.clusters.telemetry.test_scalars import event
@@ -138,6 +138,14 @@ def test_a_notebook_has_metrics_too(
     assert scalars_on(browser, notebook) == in_api(api, notebook)
 
 
+def begun(actor: Actor, name: str, volume: Volume) -> Workload:
+    """A job with this volume that runs."""
+    asked = JobRequest(name, "a100", 1, "train", 600, volume=volume.public_id)
+    job = launch(actor, asked)
+    tick()
+    return Workload.objects.get(pk=job.pk)
+
+
 @pytest.mark.parametrize("engine_class", [FolderBackend])
 def test_what_a_job_writes_into_its_volume_is_read_too_and_no_other_runs(
     api: APIClient, actor: Actor, engine: Engine
@@ -145,11 +153,7 @@ def test_what_a_job_writes_into_its_volume_is_read_too_and_no_other_runs(
     volume = make_volume(actor)
     folder = engine.backend.volume_path(volume.public_id) / "runs"
     folder.mkdir(parents=True)
-    jobs = []
-    for number in range(2):
-        asked = JobRequest(f"job {number}", "a100", 1, "train", 600, volume=volume.public_id)
-        jobs.append(Workload.objects.get(pk=launch(actor, asked).pk))
-        tick()
+    jobs = [begun(actor, f"job {number}", volume) for number in range(2)]
     for value, job in enumerate(jobs):
         host = Attempt.objects.get(workload=job).external_name
         name = f"events.out.tfevents.{int(clock.now().timestamp())}.{host}.2.0"
@@ -188,20 +192,14 @@ def test_where_no_host_is_named_by_its_run_one_has_what_was_written_while_it_was
     root = engine.backend.volume_path(volume.public_id)
     root.mkdir(parents=True)
 
-    def begun(name: str) -> Workload:
-        asked = JobRequest(name, "a100", 1, "train", 600, volume=volume.public_id)
-        job = Workload.objects.get(pk=launch(actor, asked).pk)
-        tick()
-        return job
-
     def write() -> None:
         name = f"events.out.tfevents.{int(clock.now().timestamp())}.fg-node7.2.0"
         (root / name).write_bytes(event("loss", 7, simple=1.0))
 
-    first = begun("first")
+    first = begun(actor, "first", volume)
     write()
     assert len(in_api(api, first)["tags"]) == 1
-    second = begun("second")
+    second = begun(actor, "second", volume)
     write()
     scalars._known.clear()
     assert in_api(api, second)["tags"] == []

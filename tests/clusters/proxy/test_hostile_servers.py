@@ -11,8 +11,6 @@ from tests.clusters.proxy.lab import Lab, until
 from tests.clusters.proxy.servers import TOKEN
 
 MEMORY_BYTES = 64 * 1024 * 1024
-# No figure of speed: whoever waits for more of a senseless answer waits for ever.
-SOON_SECONDS = 6
 
 
 @pytest.mark.parametrize(
@@ -24,7 +22,7 @@ async def test_a_senseless_answer_is_502_soon_and_in_little_memory(lab: Lab, pat
     before = lab.proxy.memory_bytes()
     status, _, seconds = await lab.ask_bad(f"/{path}")
     assert status == 502
-    assert seconds < SOON_SECONDS
+    assert seconds < 3
     assert lab.proxy.memory_bytes() - before < MEMORY_BYTES
 
 
@@ -32,7 +30,7 @@ async def test_after_a_flood_the_next_request_is_answered(lab: Lab) -> None:
     await asyncio.gather(*(lab.ask_bad("/103s") for _ in range(5)))
     status, body, seconds = await lab.ask_bad("/500")
     assert (status, body) == (500, b"oops")
-    assert seconds < SOON_SECONDS
+    assert seconds < 2
 
 
 async def test_an_answer_that_was_announced_crosses(lab: Lab) -> None:
