@@ -41,7 +41,7 @@ from clusters.backends.capabilities import (
 )
 from clusters.backends.slurm import jobs, kept, script, stops, terminals, users
 from clusters.backends.slurm.cli import Tools, last_line
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.nodes import Nodes
 from clusters.backends.slurm.reservations import Bookings
 from clusters.backends.slurm.rest import Rest
@@ -105,7 +105,7 @@ class SlurmBackend(
     def __init__(self, settings: SlurmSettings) -> None:
         self._settings = settings
         self._tools = Tools(settings)
-        self._folders = Tree(settings.root)
+        self._folders = SharedFolder(settings.root)
         self._watch = Watch(settings, self._tools, self._folders)
         self._nodes = Nodes(self._tools)
         self._servers = Servers(self._folders, self._nodes, self._watch)

@@ -111,7 +111,7 @@ class StopRequest:
     grace_seconds: int
 
 
-class Tree:
+class SharedFolder:
     """The tree below one root."""
 
     def __init__(self, root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clusters.backends.base import Phase
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.listing import Row
 from clusters.backends.slurm.script import NAME
 
@@ -20,7 +20,7 @@ that is killed forgets its last seconds and gives out their ids again."""
 class Identity:
     """Tells by the user, the name and when it was submitted."""
 
-    def __init__(self, folders: Tree) -> None:
+    def __init__(self, folders: SharedFolder) -> None:
         self._folders = folders
 
     def is_same(self, record: Record, row: Row) -> bool:

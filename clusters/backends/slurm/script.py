@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clusters.backends.base import EndReason, LaunchRefused, LaunchSpec
 from clusters.backends.slurm import sdk
-from clusters.backends.slurm.folders import PORT_FILE, Tree, write_file
+from clusters.backends.slurm.folders import PORT_FILE, SharedFolder, write_file
 
 HERE = Path(__file__).parent
 BATCH = (HERE / "attempt.sh").read_bytes()
@@ -101,7 +101,7 @@ def prefix_of(environments: Path | None, slug: str) -> Path | None:
     return (environments / slug).resolve()
 
 
-def prepare(spec: LaunchSpec, folders: Tree, ground: Ground) -> Prepared:
+def prepare(spec: LaunchSpec, folders: SharedFolder, ground: Ground) -> Prepared:
     """Fill the attempt's folder; may be repeated with the same result. Raises OSError."""
     folder, user = folders.attempt(spec.external_name), ground.user
     inside = folder / "in"

@@ -8,13 +8,13 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
-from clusters.backends.slurm.folders import Tree
+from clusters.backends.slurm.folders import SharedFolder
 
 HERE = Path(__file__).resolve().parents[3] / "sdk" / "src"
 MODE = 0o100644 << 16
 
 
-def install(folders: Tree) -> Path:
+def install(folders: SharedFolder) -> Path:
     """Where it lies below the cluster's shared folder; its name carries what it holds."""
     content = _archive()
     return folders.install(content, f"sdk-{hashlib.sha256(content).hexdigest()[:12]}.zip")

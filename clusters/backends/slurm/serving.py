@@ -8,7 +8,7 @@ node, where it can connect by itself.
 from __future__ import annotations
 
 from clusters.backends.base import Endpoint, Phase
-from clusters.backends.slurm.folders import PORT_FILE, TERMINAL_FILE, Record, Tree
+from clusters.backends.slurm.folders import PORT_FILE, TERMINAL_FILE, Record, SharedFolder
 from clusters.backends.slurm.nodes import Nodes
 from clusters.backends.slurm.survey import Watch
 
@@ -21,7 +21,7 @@ TERMINAL = "terminal"
 class Servers:
     """Finds servers of one cluster."""
 
-    def __init__(self, folders: Tree, nodes: Nodes, watch: Watch) -> None:
+    def __init__(self, folders: SharedFolder, nodes: Nodes, watch: Watch) -> None:
         self._folders = folders
         self._nodes = nodes
         self._watch = watch

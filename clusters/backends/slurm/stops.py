@@ -10,7 +10,7 @@ import time
 
 from clusters.backends.base import BackendUnavailable, Phase
 from clusters.backends.slurm.cli import Tools, last_line
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.listing import read_queue
 from clusters.backends.slurm.survey import Watch
 
@@ -18,7 +18,9 @@ OVERDUE_SECONDS = 15.0
 OVER = ("invalid job id", "already completing", "already completed", "job/step already")
 
 
-def stop(record: Record, folders: Tree, tools: Tools, watch: Watch, *, grace_seconds: int) -> None:
+def stop(
+    record: Record, folders: SharedFolder, tools: Tools, watch: Watch, *, grace_seconds: int
+) -> None:
     """See Backend.stop. Nothing happens to what has ended or has been taken over."""
     if record.successor:
         return

@@ -18,7 +18,7 @@ from clusters.backends import volumes
 from clusters.backends.base import BackendUnavailable, LaunchRefused, LaunchSpec, Phase
 from clusters.backends.slurm import jobs, script, users
 from clusters.backends.slurm.cli import Tools, last_line, raise_for_submission
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.listing import Row, read_accounts
 from clusters.backends.slurm.rest import NotSent, Rest
 from clusters.backends.slurm.script import Ground
@@ -35,7 +35,7 @@ class Submission:
     """Submits, adopts and takes over."""
 
     def __init__(
-        self, settings: SlurmSettings, tools: Tools, folders: Tree, rest: Rest, watch: Watch
+        self, settings: SlurmSettings, tools: Tools, folders: SharedFolder, rest: Rest, watch: Watch
     ) -> None:
         self._settings = settings
         self._tools = tools

@@ -13,7 +13,7 @@ from clusters.backends.base import BackendUnavailable, EndReason, Handle, Observ
 from clusters.backends.slurm import verdict
 from clusters.backends.slurm.absence import read_daemons
 from clusters.backends.slurm.cli import Tools
-from clusters.backends.slurm.folders import Facts, Record, Tree
+from clusters.backends.slurm.folders import Facts, Record, SharedFolder
 from clusters.backends.slurm.identity import PREFIX, Identity, best
 from clusters.backends.slurm.keeper import BEAT_SECONDS
 from clusters.backends.slurm.listing import Row, read_accounts, read_queue
@@ -41,7 +41,7 @@ UNKNOWN_LIMIT = 1 << 40
 class Watch:
     """Looks at Slurm at most once a second, however often it is asked."""
 
-    def __init__(self, settings: SlurmSettings, tools: Tools, folders: Tree) -> None:
+    def __init__(self, settings: SlurmSettings, tools: Tools, folders: SharedFolder) -> None:
         self._tools = tools
         self._folders = folders
         self._identity = Identity(folders)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clusters.backends.base import BackendError, BackendUnavailable, LaunchRefused
 from clusters.backends.slurm import script, sdk
-from clusters.backends.slurm.folders import TERMINAL_FILE, Record, Tree
+from clusters.backends.slurm.folders import TERMINAL_FILE, Record, SharedFolder
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.told import Answer
 
@@ -26,7 +26,7 @@ _START = (
 )
 
 
-def open_terminal(record: Record, settings: SlurmSettings, folders: Tree) -> None:
+def open_terminal(record: Record, settings: SlurmSettings, folders: SharedFolder) -> None:
     """Ask, and wait for the answer. Raises BackendError without tools, BackendUnavailable.
 
     Each server has a token of its own: whoever takes the port of one that has ended, and hears its
@@ -44,7 +44,7 @@ def open_terminal(record: Record, settings: SlurmSettings, folders: Tree) -> Non
         raise BackendUnavailable(f"The shared folder cannot be used: {error}") from error
 
 
-def _answer(record: Record, folders: Tree, word: str) -> Answer:
+def _answer(record: Record, folders: SharedFolder, word: str) -> Answer:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (answer := folders.answer(record, TERMINAL_FILE)).word != word:
         if time.monotonic() > deadline:

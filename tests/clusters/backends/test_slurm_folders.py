@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
-from clusters.backends.slurm.folders import Tree
+from clusters.backends.slurm.folders import SharedFolder
 
 CONTENT = b"x" * 200_000
 THREADS = 8
 
 
 def test_a_file_many_install_at_once_is_never_seen_half_written(tmp_path: Path) -> None:
-    folders = Tree(tmp_path / "root")
+    folders = SharedFolder(tmp_path / "root")
     folders.create_tree()
     together = Barrier(THREADS)
 

@@ -10,7 +10,7 @@ import pytest
 
 from clusters.backends.base import BackendUnavailable, EndReason, Handle, Observation
 from clusters.backends.slurm.backend import SlurmBackend
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.settings import SlurmSettings
 from tests.slurm.fake import FakeTools, queue_line
 
@@ -24,7 +24,7 @@ class Start:
 
     def __init__(self, folder: Path) -> None:
         self._tools = FakeTools(folder)
-        self._folders = Tree(folder / "root")
+        self._folders = SharedFolder(folder / "root")
         self._record = Record(
             name="fg-a-1", user="fg-team7", uid=os.getuid(), time_limit=600, nodes=1,
             tried_at=BEGAN, origin="fg-a-1", job_id="100",

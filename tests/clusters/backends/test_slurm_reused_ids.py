@@ -10,7 +10,7 @@ import pytest
 from clusters.backends.base import BackendUnavailable, Handle, Phase
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.cli import raise_for_submission
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.settings import SlurmSettings
 from tests.slurm.fake import FakeTools, queue_line
 
@@ -28,9 +28,9 @@ def tools(tmp_path: Path) -> FakeTools:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Tree:
+def folders(tmp_path: Path) -> SharedFolder:
     """Attempt 1 of run a was submitted as job 100 of team 7."""
-    folders = Tree(tmp_path / "root")
+    folders = SharedFolder(tmp_path / "root")
     folders.create_tree()
     (folders.attempt("fg-a-1") / "in").mkdir(parents=True)
     folders.save(RECORD)
@@ -38,7 +38,7 @@ def folders(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def backend(tools: FakeTools, folders: Tree) -> SlurmBackend:
+def backend(tools: FakeTools, folders: SharedFolder) -> SlurmBackend:
     return SlurmBackend(SlurmSettings(root=folders.root, bin=tools.folder))
 
 
@@ -90,7 +90,7 @@ def test_a_job_renamed_to_another_run_by_its_user_stays_ours(
 
 
 def test_a_job_that_is_being_handed_over_has_the_name_of_the_attempt_before(
-    tools: FakeTools, folders: Tree, backend: SlurmBackend
+    tools: FakeTools, folders: SharedFolder, backend: SlurmBackend
 ) -> None:
     (folders.attempt("fg-a-2") / "in").mkdir(parents=True)
     folders.save(replace(RECORD, name="fg-a-2", restart=1))

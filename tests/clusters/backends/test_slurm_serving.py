@@ -23,7 +23,7 @@ from clusters.backends.base import (
     Phase,
 )
 from clusters.backends.slurm.backend import SlurmBackend
-from clusters.backends.slurm.folders import PORT_FILE, Record, Tree
+from clusters.backends.slurm.folders import PORT_FILE, Record, SharedFolder
 from tests.clusters.backends.test_local_lab import COMMAND, printed
 from tests.clusters.backends.test_slurm_faults import lost, next_attempt, number_of, running
 from tests.contracts.backend import MIB, ended, log_holds, log_of, look, make_spec, run, wait_for
@@ -316,7 +316,7 @@ def port_said(place: Path) -> int | None:
         name="fg-a-1", user="x", uid=os.geteuid(), time_limit=1, nodes=1, tried_at=0.0,
         origin="fg-a-1",
     )  # fmt: skip
-    return Tree(place.parents[3]).answer(record, PORT_FILE).port
+    return SharedFolder(place.parents[3]).answer(record, PORT_FILE).port
 
 
 @pytest.mark.parametrize("port", [1024, 40_000, 65_535])

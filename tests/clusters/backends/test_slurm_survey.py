@@ -12,7 +12,7 @@ import pytest
 
 from clusters.backends.base import BackendUnavailable, EndReason, Handle, Phase, WaitCause
 from clusters.backends.slurm.backend import SlurmBackend
-from clusters.backends.slurm.folders import Record, Tree
+from clusters.backends.slurm.folders import Record, SharedFolder
 from clusters.backends.slurm.listing import parse_queue
 from clusters.backends.slurm.settings import SlurmSettings
 from clusters.backends.slurm.states import wait_for
@@ -37,20 +37,20 @@ def tools(tmp_path: Path) -> FakeTools:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Tree:
+def folders(tmp_path: Path) -> SharedFolder:
     """A shared folder in which fg-a-1 was submitted as job 100 of team 7."""
-    folders = Tree(tmp_path / "root")
+    folders = SharedFolder(tmp_path / "root")
     folders.create_tree()
     keep(folders, RECORD)
     return folders
 
 
 @pytest.fixture
-def backend(tools: FakeTools, folders: Tree) -> SlurmBackend:
+def backend(tools: FakeTools, folders: SharedFolder) -> SlurmBackend:
     return SlurmBackend(SlurmSettings(root=folders.root, bin=tools.folder))
 
 
-def keep(folders: Tree, record: Record) -> None:
+def keep(folders: SharedFolder, record: Record) -> None:
     (folders.attempt(record.name) / "in").mkdir(parents=True)
     folders.save(record)
 
@@ -195,7 +195,7 @@ def test_what_squeue_forgot_is_asked_of_sacct_within_bounds(
 
 
 def test_an_end_once_told_is_told_the_same_for_ever(
-    tools: FakeTools, backend: SlurmBackend, folders: Tree
+    tools: FakeTools, backend: SlurmBackend, folders: SharedFolder
 ) -> None:
     tools.says("squeue", queue_line(State="TIMEOUT", EndTime=str(SUBMITTED + 700)))
     end = backend.observe([Handle("fg-a-1")]).seen["fg-a-1"]
@@ -283,7 +283,7 @@ def test_a_job_whose_folder_was_lost_is_known_by_name_and_user(
 
 
 def test_many_attempts_are_one_call_and_many_looks_one_a_second(
-    tools: FakeTools, backend: SlurmBackend, folders: Tree
+    tools: FakeTools, backend: SlurmBackend, folders: SharedFolder
 ) -> None:
     names = [f"fg-many-{number}" for number in range(40)]
     lines = b""
@@ -299,7 +299,7 @@ def test_many_attempts_are_one_call_and_many_looks_one_a_second(
 
 
 def test_many_ends_that_slurm_heard_of_late_are_two_more_calls(
-    tools: FakeTools, backend: SlurmBackend, folders: Tree
+    tools: FakeTools, backend: SlurmBackend, folders: SharedFolder
 ) -> None:
     names = [f"fg-many-{number}" for number in range(40)]
     lines = b""
@@ -318,7 +318,7 @@ def test_many_ends_that_slurm_heard_of_late_are_two_more_calls(
 
 @pytest.mark.parametrize(("ago", "updates"), [(60, 1), (0, 0)], ids=["a while ago", "just now"])
 def test_what_was_put_back_is_let_start_but_not_in_the_second_in_which_it_was(
-    tools: FakeTools, backend: SlurmBackend, folders: Tree, ago: int, updates: int
+    tools: FakeTools, backend: SlurmBackend, folders: SharedFolder, ago: int, updates: int
 ) -> None:
     folders.save(replace(RECORD, restart=1))
     back = str(int(time.time()) - ago)
@@ -332,7 +332,7 @@ class TestOutcomeUnknown:
     """The portal died between handing a job over and hearing its id."""
 
     @pytest.fixture(autouse=True)
-    def tried(self, folders: Tree) -> None:
+    def tried(self, folders: SharedFolder) -> None:
         keep(folders, replace(RECORD, name="fg-t-1", origin="fg-t-1", job_id=""))
 
     def test_what_slurm_has_is_seen_all_the_same(
@@ -342,7 +342,7 @@ class TestOutcomeUnknown:
         assert backend.observe([Handle("fg-t-1")]).seen["fg-t-1"].engine_id == "55"
 
     def test_a_stop_finds_the_job(
-        self, tools: FakeTools, backend: SlurmBackend, folders: Tree
+        self, tools: FakeTools, backend: SlurmBackend, folders: SharedFolder
     ) -> None:
         tools.says("squeue", queue_line(JobID="55", Name="fg-t-1"))
         backend.stop("fg-t-1", grace_seconds=5)
