@@ -34,6 +34,8 @@ from clusters.proxy.upstreams import Upstreams
 logger = logging.getLogger(__name__)
 # How long requests may go on when the proxy stops. Nobody can connect meanwhile.
 DRAIN_SECONDS = 5.0
+# How long one that takes over waits to know what is running: less than its parent waits for it.
+KNOWING_SECONDS = 10.0
 # How long everything may go on when another process has taken over.
 RETIRE_SECONDS = 3600.0
 
@@ -95,6 +97,10 @@ async def _serve(settings: Settings, place: Place) -> None:
         following = asyncio.create_task(follower.run())
         held.push_async_callback(_ended, following)
         connections = Connections(front.handle, limit=settings.connections)
+        if place.listener is not None:
+            # Others answer at that socket, or whoever connects waits: not for a refusal.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(follower.has_seen(), KNOWING_SECONDS)
         await held.enter_async_context(_listening_to_siblings(siblings, operations))
         stopped = _until_told(place)
         listening = await _listen(settings, place, connections)

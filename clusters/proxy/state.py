@@ -44,6 +44,7 @@ class Follower:
         self._apply = apply
         self._loop = asyncio.get_running_loop()
         self._seen_at: float | None = None
+        self._has_seen = asyncio.Event()
         self._routes_due = 0.0
         self._sessions_due = 0.0
         # No sooner than this, whatever is told.
@@ -52,6 +53,10 @@ class Follower:
     def seen_seconds_ago(self) -> float | None:
         """When the database was last read; None: never yet."""
         return None if self._seen_at is None else round(self._loop.time() - self._seen_at, 1)
+
+    async def has_seen(self) -> None:
+        """Return once the database was read for the first time."""
+        await self._has_seen.wait()
 
     async def run(self) -> None:
         """Follow until cancelled, through any absence of the database."""
@@ -83,6 +88,7 @@ class Follower:
         rows = await self._database.ask(ROUTES)
         await self._apply(self._routes.replace({app.name: app for app in _apps(rows)}))
         self._seen_at = self._loop.time()
+        self._has_seen.set()
         self._routes_rest = self._seen_at + (self._seen_at - began) / BUSY_SHARE
         self._routes_due = self._seen_at + ROUTES_EVERY_SECONDS
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -248,6 +249,30 @@ def test_new_processes_take_over_and_nothing_is_dropped(own: Desk) -> None:
             each.result()
     assert failures == []
     wait_for(lambda: not set(_children(own.proxy)) & set(old))
+
+
+@SEVERAL
+def test_a_new_process_answers_nobody_before_it_knows_what_is_running(
+    own: Desk, database_url: str
+) -> None:
+    app = _known_to_all(own)
+    secret = own.signed_in(app)
+    old = _children(own.proxy)
+    with psycopg.connect(database_url, autocommit=True) as seeing:
+        before = _backends(seeing)
+        with psycopg.connect(database_url) as holding:
+            # What is read of the routes waits for this, and who may open them does not.
+            holding.execute("LOCK TABLE clusters_notebook IN ACCESS EXCLUSIVE MODE")
+            own.proxy.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(_backends(seeing, "wait_event_type = 'Lock'") - before) == 3, 20)
+            assert {own.ask(app, secret=secret).status_code for _ in range(60)} == {200}
+    wait_for(lambda: not set(_children(own.proxy)) & set(old), 20)
+    assert own.ask(app, secret=secret).status_code == 200
+
+
+def _backends(connection: psycopg.Connection, where: str = "true") -> set[int]:
+    rows = connection.execute(f"SELECT pid FROM pg_stat_activity WHERE {where}".encode())
+    return {row[0] for row in rows}
 
 
 def test_a_connection_of_a_moment_ago_gets_its_answer_from_one_that_ends(own: Desk) -> None:
