@@ -15,6 +15,7 @@ from clusters.actions.set_status import start_attempts, start_workloads
 from clusters.backends.base import EndReason, Observation
 from clusters.choices import ATTEMPT_TRANSITIONS, AttemptState
 from clusters.models import Attempt, Workload
+from clusters.models.workload import NODE_CHARACTERS
 from portal.lib import clock
 
 
@@ -92,6 +93,6 @@ def facts_of(attempt: Attempt, seen: Observation) -> dict[str, Any]:
     """What the engine calls it and where it runs; it is missing no more."""
     return {
         "engine_id": (seen.engine_id or attempt.engine_id)[:60],
-        "node": (seen.node or attempt.node)[:200],
+        "node": (seen.node or attempt.node)[:NODE_CHARACTERS],
         "missing_since": None,
     }

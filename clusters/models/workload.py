@@ -11,6 +11,8 @@ from clusters.choices import AttemptState, Reason, WorkloadKind, WorkloadStatus
 from portal.lib import clock, ids
 from portal.lib.leases import Leasable
 
+NODE_CHARACTERS = 200
+
 
 def _job_id() -> str:
     return ids.new_id("job")
@@ -85,6 +87,8 @@ class Workload(models.Model):
 class Attempt(Leasable):
     """One placement of a workload; a retry is a new row. `external_name` is known before submit.
 
+    `node` is where it was seen last: names with commas, cut off at `NODE_CHARACTERS`.
+
     `not_before` holds a retry back. `missing_since` is when its engine, asked, first did not know
     it, `last_seen_at` then when it last did: nothing later is charged. `pool` is the workload's,
     kept here for the loop's indexes.
@@ -95,7 +99,7 @@ class Attempt(Leasable):
     external_name = models.CharField(max_length=80, unique=True)
     state = models.CharField(max_length=10, choices=AttemptState, default=AttemptState.INTENDED)
     pool = models.ForeignKey("clusters.Pool", on_delete=models.PROTECT, related_name="+")
-    node = models.CharField(max_length=200, blank=True, default="")
+    node = models.CharField(max_length=NODE_CHARACTERS, blank=True, default="")
     engine_id = models.CharField(max_length=60, blank=True, default="")
     created_at = models.DateTimeField(default=clock.now, editable=False)
     not_before = models.DateTimeField(null=True)

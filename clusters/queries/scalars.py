@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.db.models import Q, QuerySet
 
@@ -11,6 +13,7 @@ from clusters.backends.capabilities import Folders
 from clusters.backends.registry import backend
 from clusters.choices import WorkloadKind
 from clusters.models import Attempt, Workload
+from clusters.models.workload import NODE_CHARACTERS
 from clusters.queries.logs import shown_attempt
 from clusters.telemetry.scalars import Scalars, scalars_of
 from clusters.telemetry.volume_events import Span, Writer
@@ -54,11 +57,36 @@ def _writer(engine: Backend, run: Workload, attempt: Attempt) -> Writer | None:
     span = (attempt.started_at, attempt.ended_at)
     others = _others(run, attempt)
     if not engine.names_hosts:
-        return Writer(root, span, others=_spans(others), is_any_host=True)
+        return _of_a_cluster(root, span, attempt, others)
     if run.kind == WorkloadKind.NOTEBOOK:
         servers = others.filter(workload__kind=WorkloadKind.NOTEBOOK)
         return Writer(root, span, others=_spans(servers))
     return Writer(root, span, host=attempt.external_name)
+
+
+def _of_a_cluster(root: Path, span: Span, attempt: Attempt, others: QuerySet[Attempt]) -> Writer:
+    """One whose machines have names of their own, by which those of other machines are told."""
+    nodes = _nodes(attempt.node)
+    beside: list[Attempt] = []
+    elsewhere: list[Attempt] = []
+    for other in others:
+        theirs = _nodes(other.node)
+        is_elsewhere = nodes and theirs and nodes.isdisjoint(theirs)
+        (elsewhere if is_elsewhere else beside).append(other)
+    return Writer(
+        root,
+        span,
+        others=_spans(beside),
+        is_any_host=True,
+        nodes=nodes,
+        elsewhere=_spans(elsewhere),
+    )
+
+
+def _nodes(names: str) -> frozenset[str]:
+    """The nodes of an attempt; none where there may be more than the column has room for."""
+    is_whole = 0 < len(names) < NODE_CHARACTERS
+    return frozenset(names.split(",")) if is_whole else frozenset()
 
 
 def _others(run: Workload, attempt: Attempt) -> QuerySet[Attempt]:
@@ -69,9 +97,8 @@ def _others(run: Workload, attempt: Attempt) -> QuerySet[Attempt]:
     return others.filter(Q(ended_at__isnull=True) | Q(ended_at__gte=attempt.started_at))
 
 
-def _spans(attempts: QuerySet[Attempt]) -> list[Span]:
-    spans = attempts.values_list("started_at", "ended_at")
-    return [(began, ended) for began, ended in spans if began is not None]
+def _spans(attempts: Iterable[Attempt]) -> list[Span]:
+    return [(one.started_at, one.ended_at) for one in attempts if one.started_at is not None]
 
 
 def as_json(found: RunScalars) -> dict[str, object]:

@@ -48,6 +48,8 @@ class Writer:
     host: str = ""
     others: Sequence[Span] = ()
     is_any_host: bool = False
+    nodes: frozenset[str] = frozenset()
+    elsewhere: Sequence[Span] = ()
 
     def wrote(self, name: str, modified_at: datetime) -> bool:
         """Whether a file of this name is known to be its own."""
@@ -59,8 +61,12 @@ class Writer:
             return False
         if self.host:
             return parts["host"] == self.host
-        is_anothers = not self.is_any_host and _OF_AN_ATTEMPT.fullmatch(parts["host"]) is not None
-        return not is_anothers and not any(_is_in(span, made_at) for span in self.others)
+        if not self.is_any_host and _OF_AN_ATTEMPT.fullmatch(parts["host"]):
+            return False
+        # A host may write itself with its domain.
+        is_of_a_node = parts["host"].partition(".")[0] in self.nodes
+        unclear = self.others if is_of_a_node else [*self.others, *self.elsewhere]
+        return not any(_is_in(span, made_at) for span in unclear)
 
 
 def _is_in(span: Span, at: datetime) -> bool:

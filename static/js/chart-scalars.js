@@ -14,6 +14,7 @@ export class ScalarCharts {
   constructor() {
     this.panel = find("run-metrics");
     this.charts = new Map();
+    this.found = null;
     this.isLoading = false;
     this.seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {
@@ -37,6 +38,7 @@ export class ScalarCharts {
   reset() {
     for (const chart of this.charts.values()) this.remove(chart);
     this.charts.clear();
+    this.found = null;
     this.load();
   }
 
@@ -69,11 +71,19 @@ export class ScalarCharts {
       chart.series = series;
       if (chart.isNear) this.draw(chart);
     }
-    this.note(found);
+    this.found = found;
+    find("metrics-fields").hidden = !found.tags.length;
     this.filter();
   }
 
-  note(found) {
+  note() {
+    const found = this.found;
+    if (!found) return;
+    const words = find("metrics-find").value.trim();
+    if (words && [...this.charts.values()].every((chart) => chart.box.hidden)) {
+      find("metrics-note").textContent = `None of the metrics has “${words}” in its name.`;
+      return;
+    }
     const count = found.tags.length;
     const hidden = found.hidden_series ? ` ${found.hidden_series} more lines are not drawn. TensorBoard shows them all.` : "";
     const none = "What it writes for TensorBoard, below its home folder or into its volume, is drawn here, with TensorFlow, PyTorch or tensorboardX.";
@@ -106,6 +116,7 @@ export class ScalarCharts {
   filter() {
     const words = find("metrics-find").value.trim().toLowerCase();
     for (const chart of this.charts.values()) chart.box.hidden = !chart.tag.toLowerCase().includes(words);
+    this.note();
   }
 
   redraw() {

@@ -48,6 +48,36 @@ def test_one_click_shows_what_a_run_writes_while_it_runs(
     developer.http.post(f"/jobs/{job}/cancel")
 
 
+def test_metrics_are_found_by_a_part_of_their_name(
+    stack: Stack, context: BrowserContext, developer: Developer
+) -> None:
+    job = developer.launch(WRITES_SCALARS, environment=DIGITS.environment, time_limit_seconds=600)
+    page = context.new_page()
+    page.goto(f"{stack.url}/jobs/{job}/#metrics")
+    note, charts = page.locator("#metrics-note"), page.locator("#metrics-charts .chart:visible")
+    expect(charts).to_have_count(3)
+    page.locator("#metrics-find").fill("LOSS")
+    expect(charts).to_have_count(2)
+    expect(note).to_have_text("3 metrics.")
+    page.locator("#metrics-find").fill("perplexity")
+    expect(charts).to_have_count(0)
+    expect(note).to_have_text("None of the metrics has “perplexity” in its name.")
+    developer.http.post(f"/jobs/{job}/cancel")
+
+
+def test_a_run_without_metrics_says_how_they_come_and_has_nothing_to_choose_from(
+    stack: Stack, context: BrowserContext, developer: Developer
+) -> None:
+    job = developer.launch("sleep 600")
+    page = context.new_page()
+    page.goto(f"{stack.url}/jobs/{job}/#metrics")
+    expect(page.locator("#metrics-note")).to_contain_text("What it writes for TensorBoard")
+    expect(page.locator("#board-button")).to_be_visible()
+    for field in ("find", "over", "smooth", "log"):
+        expect(page.locator(f"#metrics-{field}")).to_be_hidden()
+    developer.http.post(f"/jobs/{job}/cancel")
+
+
 def test_one_click_shows_what_lies_in_a_folder_of_a_volume(
     stack: Stack, context: BrowserContext, developer: Developer
 ) -> None:

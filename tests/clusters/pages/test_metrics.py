@@ -205,6 +205,39 @@ def test_where_no_host_is_named_by_its_run_one_has_what_was_written_while_it_was
     assert in_api(api, second)["tags"] == []
 
 
+@pytest.mark.parametrize("engine_class", [NodesBackend])
+@pytest.mark.parametrize(
+    ("nodes", "losses"),
+    [
+        (("gpu1,gpu2", "gpu3"), [[1.0], [3.0]]),
+        (("gpu1,gpu2", "gpu2,gpu3"), [[], []]),
+        (("gpu1", ""), [[], []]),
+        (("gpu1," * 40, "gpu3"), [[], []]),
+    ],
+    ids=["apart", "one in common", "one unknown", "one cut off"],
+)
+def test_of_two_at_once_on_a_cluster_each_has_what_its_own_nodes_wrote(
+    api: APIClient,
+    actor: Actor,
+    engine: Engine,
+    nodes: tuple[str, str],
+    losses: list[list[float]],
+) -> None:
+    volume = make_volume(actor)
+    root = engine.backend.volume_path(volume.public_id)
+    root.mkdir(parents=True)
+    jobs = [begun(actor, f"job {number}", volume) for number in range(2)]
+    for job, names in zip(jobs, nodes, strict=True):
+        Attempt.objects.filter(workload=job).update(node=names)
+    for number in (1, 3):
+        name = f"events.out.tfevents.{int(clock.now().timestamp())}.gpu{number}.2.0"
+        (root / name).write_bytes(event("loss", 7, simple=float(number)))
+    assert [
+        [value for tag in in_api(api, job)["tags"] for value in tag["series"][0]["values"]]
+        for job in jobs
+    ] == losses
+
+
 def test_before_it_runs_there_are_none(api: APIClient, actor: Actor, engine: Engine) -> None:
     made = launch(actor, JobRequest("digits", "a100", 1, "train", 600))
     found = in_api(api, Workload.objects.get(pk=made.pk))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,6 +97,20 @@ def test_where_hosts_tell_nothing_any_host_is_its_own(tmp_path: Path) -> None:
     put(tmp_path, name_of(BEGAN + HOUR, "fg-node-2"))
     assert found(Writer(tmp_path, (BEGAN, None))) == []
     assert found(Writer(tmp_path, (BEGAN, None), is_any_host=True)) != []
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"), [("gpu1", True), ("gpu1.example.org", True), ("gpu2", False), ("x", False)]
+)
+def test_what_names_its_node_is_its_own_while_others_were_elsewhere(
+    tmp_path: Path, host: str, is_own: bool
+) -> None:
+    put(tmp_path, name_of(BEGAN + HOUR, host))
+    span = (BEGAN, None)
+    nodes = frozenset({"gpu1"})
+    beside = Writer(tmp_path, span, is_any_host=True, nodes=nodes, elsewhere=[span])
+    assert bool(found(beside)) is is_own
+    assert found(replace(beside, others=[span])) == []
 
 
 def test_what_one_of_two_notebooks_wrote_is_neithers(tmp_path: Path) -> None:
