@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,17 @@ async def until(holds: Any, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # it holds in another process
             await asyncio.sleep(0.01)
+
+
+async def still(look: Callable[[], int], *, seconds: float = 0.5) -> int:
+    """What `look()` says once it has said the same for so long."""
+    loop = asyncio.get_running_loop()
+    said, since = look(), loop.time()
+    while loop.time() < since + seconds:
+        await asyncio.sleep(0.01)
+        if (now := look()) != said:
+            said, since = now, loop.time()
+    return said
 
 
 async def send_until_held(writer: asyncio.StreamWriter, piece: bytes, *, seconds: float) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from aiohttp import ClientPayloadError, WSMsgType, web
 
 BIG_BYTES = 1 << 30
+CHUNKS = 5
 FILE = Path(__file__)
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 # What the server demands, as Jupyter's does.
@@ -65,6 +66,7 @@ class Seen:
     taken: int = 0
     is_torn: bool = False
     hanging: int = 0
+    chunk_came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     close_codes: list[int | None] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
 
@@ -151,9 +153,9 @@ class _Handlers:
         answer = web.StreamResponse()
         answer.enable_chunked_encoding()
         await answer.prepare(request)
-        for number in range(5):
+        for number in range(CHUNKS):
             await answer.write(b"%d\n" % number)
-            await asyncio.sleep(0.05)
+            await self._seen.chunk_came.acquire()
         await answer.write_eof()
         return answer
 
