@@ -31,6 +31,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
+from tensorboard.summary import Writer
 
 EPOCHS = 60
 
@@ -50,13 +51,18 @@ model = MLPClassifier(
     random_state=0,
 )
 epochs = []
+curves = Writer("runs/digits")
 for epoch in range(1, EPOCHS + 1):
     model.partial_fit(train_x, train_y, classes=range(10))
     loss = log_loss(train_y, model.predict_proba(train_x), labels=range(10))
     accuracy = model.score(test_x, test_y)
     epochs.append({"epoch": epoch, "loss": loss, "accuracy": accuracy})
+    curves.add_scalar("loss", loss, step=epoch)
+    curves.add_scalar("accuracy", accuracy, step=epoch)
+    curves.flush()
     print(f"epoch {epoch:2}/{EPOCHS}  loss {loss:.4f}  accuracy {accuracy:.3f}", flush=True)
 
+curves.close()
 joblib.dump({"scaler": scaler, "model": model}, "model.joblib")
 with open("metrics.json", "w") as file:
     json.dump(epochs, file, indent=2)

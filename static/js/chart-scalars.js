@@ -39,6 +39,7 @@ export class ScalarCharts {
     for (const chart of this.charts.values()) this.remove(chart);
     this.charts.clear();
     this.found = null;
+    find("metrics-none").hidden = true;
     this.load();
   }
 
@@ -73,6 +74,7 @@ export class ScalarCharts {
     }
     this.found = found;
     find("metrics-fields").hidden = !found.tags.length;
+    find("metrics-none").hidden = found.tags.length > 0 || !found.is_whole;
     this.filter();
   }
 
@@ -86,9 +88,8 @@ export class ScalarCharts {
     }
     const count = found.tags.length;
     const hidden = found.hidden_series ? ` ${found.hidden_series} more lines are not drawn. TensorBoard shows them all.` : "";
-    const none = "What it writes for TensorBoard, below its home folder or into its volume, is drawn here, with TensorFlow, PyTorch or tensorboardX.";
-    const all = count ? `${count} metric${count === 1 ? "" : "s"}.${hidden}` : none;
-    find("metrics-note").textContent = found.is_whole ? all : `${all} Reading on.`;
+    const all = count ? `${count} metric${count === 1 ? "" : "s"}.${hidden}` : "";
+    find("metrics-note").textContent = found.is_whole ? all : `${all} Reading on.`.trim();
   }
 
   add(tag) {

@@ -38,7 +38,13 @@ def take_metrics(browser: Browser, stack: Stack, developer: Developer) -> None:
     sign_in(page, stack)
     page.goto(f"{stack.url}/jobs/{job}/#metrics")
     page.locator("#metrics-charts .js-plotly-plot").first.wait_for(timeout=90_000)
-    shoot(browser, stack, {"metrics-none": f"/jobs/{none}/#metrics"}, signed_in=True)
+    shoot(
+        browser,
+        stack,
+        {"metrics-none": f"/jobs/{none}/#metrics"},
+        signed_in=True,
+        prepare=lambda page: page.locator("#metrics-none").wait_for(),
+    )
     drawn = {"metrics": f"/jobs/{job}/#metrics"}
     shoot(browser, stack, drawn, signed_in=True, prepare=wait_for_charts)
     page.locator("#metrics-smooth").fill("0.9")

@@ -71,7 +71,8 @@ def test_a_run_without_metrics_says_how_they_come_and_has_nothing_to_choose_from
     job = developer.launch("sleep 600")
     page = context.new_page()
     page.goto(f"{stack.url}/jobs/{job}/#metrics")
-    expect(page.locator("#metrics-note")).to_contain_text("What it writes for TensorBoard")
+    expect(page.locator("#metrics-none")).to_contain_text("No metrics")
+    expect(page.locator("#metrics-none code")).to_contain_text("tensorboard.summary")
     expect(page.locator("#board-button")).to_be_visible()
     for field in ("find", "over", "smooth", "log"):
         expect(page.locator(f"#metrics-{field}")).to_be_hidden()

@@ -24,6 +24,12 @@ def test_digits_learn_and_cost_what_they_took(stack: Stack, developer: Developer
     assert len(losses) >= 20
     assert losses[-1] < losses[0] / 4
 
+    curves = developer.http.get(f"/jobs/{job_id}/scalars").json()["tags"]
+    assert [curve["tag"] for curve in curves] == ["accuracy", "loss"]
+    (loss,) = curves[1]["series"]
+    assert loss["run"] == "runs/digits"
+    assert [round(value, 4) for value in loss["values"]] == losses
+
     check_cost(job)
     [(total,)] = ask_database(stack, "SELECT sum(amount_micros) FROM billing_posting")
     assert total == 0
