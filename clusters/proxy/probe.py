@@ -59,8 +59,7 @@ class Prober:
         while failure := await self._ask(route):
             await teller.note(failure)
             waited = asyncio.get_running_loop().time() - started
-            pause = min(LATEST_SECONDS, max(SOONEST_SECONDS, waited * PAUSE_SHARE))
-            await asyncio.sleep(max(pause, len(self._tasks) / LOOKS_PER_SECOND))
+            await asyncio.sleep(pause_after(waited, len(self._tasks)))
         route.has_answered = True
         await teller.note_ready()
 
@@ -114,6 +113,12 @@ class _Teller:
                 pause = min(LATEST_SECONDS, 2 * pause)
             else:
                 return
+
+
+def pause_after(waited_seconds: float, starting: int) -> float:
+    """Seconds until the next look at one of `starting` servers, which was waited for so long."""
+    pause = min(LATEST_SECONDS, max(SOONEST_SECONDS, waited_seconds * PAUSE_SHARE))
+    return max(pause, starting / LOOKS_PER_SECOND)
 
 
 def words_of(error: BaseException) -> str:

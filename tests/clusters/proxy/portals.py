@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ class Told:
 
     path: str
     body: dict[str, Any]
-    at: float
 
 
 @dataclass
@@ -48,7 +46,7 @@ def fake_portal(portal: FakePortal) -> Iterator[FakePortal]:
             length = int(self.headers["Content-Length"])
             body = json.loads(self.rfile.read(length))
             allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
-            portal.told.append(Told(self.path, body, time.monotonic()))
+            portal.told.append(Told(self.path, body))
             said = json.dumps(portal.body).encode()
             self.send_response(portal.status if allowed else 401)
             self.send_header("Content-Type", "application/json")

@@ -14,6 +14,7 @@ import pytest
 from clusters.backends.base import Endpoint
 from clusters.choices import Service
 from clusters.models import App
+from clusters.proxy.probe import pause_after
 from tests.clusters.proxy.desk import NAVIGATION, Desk
 from tests.clusters.proxy.lab import endpoint_at
 from tests.clusters.proxy.portals import FakePortal, fake_portal
@@ -81,14 +82,14 @@ def test_a_server_is_asked_until_it_answers_and_the_portal_is_told(
     assert f"Authorization: token {TOKEN}".encode() in asked[0]
 
 
-def test_it_is_found_within_a_moment(desk: Desk, portal: FakePortal, tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    app = _starting(desk, path)
-    time.sleep(0.5)
-    with answering(path, _ok()):
-        began = time.monotonic()
-        wait_for(lambda: "" in portal.failures(app.pk))
-        assert portal.told[-1].at - began < 0.25
+@pytest.mark.parametrize(
+    ("waited_seconds", "starting", "pause_seconds"),
+    [(0, 1, 0.025), (2, 1, 0.025), (20, 1, 0.1), (3600, 1, 1.0), (2, 100, 0.2)],
+)
+def test_the_pauses_between_looks_add_little_to_a_wait_and_bound_how_many_there_are(
+    waited_seconds: float, starting: int, pause_seconds: float
+) -> None:
+    assert pause_after(waited_seconds, starting) == pytest.approx(pause_seconds)
 
 
 @pytest.mark.parametrize(
