@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--number", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--relief", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     level = env_str("LOG_LEVEL", "INFO")
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
@@ -39,7 +40,10 @@ def main() -> int:
     from clusters.proxy.process import Place, run
 
     listener = socket.socket(fileno=options.listener) if options.listener is not None else None
-    run(settings, Place(listener, options.folder, options.number, options.lifeline))
+    place = Place(
+        listener, options.folder, options.number, options.lifeline, is_relief=options.relief
+    )
+    run(settings, place)
     return 0
 
 

@@ -1,7 +1,8 @@
 """Holds the listening socket for several processes, and replaces those that end.
 
-SIGHUP starts new ones and lets the old ones end what they have open: nothing is dropped, because
-the socket stays. SIGTERM ends all in order. It imports little, for it stays small.
+SIGHUP starts new ones and, once all of them serve, lets the old ones end what they have open:
+nothing is dropped, because the socket stays. Where the new ones do not come up, the old ones go on.
+SIGTERM ends all in order. It imports little, for it stays small.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Parent:
     def _fill(self) -> None:
         while len(self._serving) < self._settings.processes:
             self._count += 1
-            self._serving.append(_Process(str(self._count), *self._shared))
+            is_relief = self._count > self._settings.processes
+            self._serving.append(_Process(str(self._count), *self._shared, is_relief=is_relief))
 
     def _bury(self) -> None:
         """Forget those that have ended; whoever should have served is replaced."""
@@ -79,12 +81,24 @@ class Parent:
     def _replace_all(self) -> None:
         old, self._serving = self._serving, []
         self._fill()
+        if self._is_ready():
+            gone, number = old, signal.SIGUSR1
+        else:
+            logger.error("the new processes do not come up: the old ones go on")
+            gone, number = self._serving, signal.SIGTERM
+            self._serving = old
+        for process in gone:
+            process.tell(number)
+        self._retired += gone
+
+    def _is_ready(self) -> bool:
+        """Whether all serve, now or in a moment."""
         deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline and not all(each.is_ready() for each in self._serving):
+        while time.monotonic() < deadline and not any(each.has_ended() for each in self._serving):
+            if all(each.is_ready() for each in self._serving):
+                return True
             time.sleep(0.02)
-        for process in old:
-            process.tell(signal.SIGUSR1)
-        self._retired += old
+        return False
 
     def _end_all(self) -> None:
         everybody = [*self._serving, *self._retired]
@@ -98,7 +112,9 @@ class Parent:
 class _Process:
     """One that serves."""
 
-    def __init__(self, number: str, listener: int, lifeline: int, folder: Path) -> None:
+    def __init__(
+        self, number: str, listener: int, lifeline: int, folder: Path, *, is_relief: bool
+    ) -> None:
         self.number = number
         self.started_at = time.monotonic()
         self._place = folder / number
@@ -107,6 +123,7 @@ class _Process:
                 *(sys.executable, "-m", "clusters.proxy"),
                 *("--listener", str(listener), "--lifeline", str(lifeline)),
                 *("--folder", str(folder), "--number", number),
+                *(["--relief"] if is_relief else []),
             ],
             pass_fds=(listener, lifeline),
         )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from aiohttp.web import BaseRequest, Server, StreamResponse, json_response
@@ -34,8 +35,8 @@ from clusters.proxy.upstreams import Upstreams
 logger = logging.getLogger(__name__)
 # How long requests may go on when the proxy stops. Nobody can connect meanwhile.
 DRAIN_SECONDS = 5.0
-# How long one that takes over waits to know what is running: less than its parent waits for it.
-KNOWING_SECONDS = 10.0
+# How long one waits to know what is running while others serve: longer than its parent does.
+KNOWING_SECONDS = 30.0
 # How long everything may go on when another process has taken over.
 RETIRE_SECONDS = 3600.0
 
@@ -45,13 +46,15 @@ class Place:
     """Where a process listens and how it belongs to others.
 
     `listener` None: a socket of its own. `folder` and `number`: where it is asked by the others.
-    `lifeline` is a file that ends when the process that started this one is gone.
+    `lifeline` is a file that ends when the process that started this one is gone. `is_relief`:
+    others serve that socket already.
     """
 
     listener: socket.socket | None = None
     folder: Path | None = None
     number: str = ""
     lifeline: int | None = None
+    is_relief: bool = False
 
 
 def run(settings: Settings, place: Place) -> None:
@@ -97,12 +100,10 @@ async def _serve(settings: Settings, place: Place) -> None:
         following = asyncio.create_task(follower.run())
         held.push_async_callback(_ended, following)
         connections = Connections(front.handle, limit=settings.connections)
-        if place.listener is not None:
-            # Others answer at that socket, or whoever connects waits: not for a refusal.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(follower.has_seen(), KNOWING_SECONDS)
-        await held.enter_async_context(_listening_to_siblings(siblings, operations))
         stopped = _until_told(place)
+        if place.is_relief:
+            await _until_known(follower, stopped)
+        await held.enter_async_context(_listening_to_siblings(siblings, operations))
         listening = await _listen(settings, place, connections)
         _spare_collections()
         logger.info("listening on %s:%d", settings.host, settings.port)
@@ -114,6 +115,15 @@ async def _serve(settings: Settings, place: Place) -> None:
                 for client in list(route.lasting):
                     client.abort()
         await connections.drain(seconds)
+
+
+async def _until_known(follower: Follower, stopped: asyncio.Future[float]) -> None:
+    """Nobody is told to wait whom another could answer."""
+    known = asyncio.create_task(follower.has_seen())
+    either: list[asyncio.Future[Any]] = [known, stopped]
+    first = asyncio.FIRST_COMPLETED
+    await asyncio.wait(either, timeout=KNOWING_SECONDS, return_when=first)
+    known.cancel()
 
 
 async def _listen(

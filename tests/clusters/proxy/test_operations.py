@@ -270,6 +270,23 @@ def test_a_new_process_answers_nobody_before_it_knows_what_is_running(
     assert own.ask(app, secret=secret).status_code == 200
 
 
+@SEVERAL
+def test_new_processes_that_do_not_come_up_leave_the_old_ones_in_place(own: Desk) -> None:
+    app = _known_to_all(own)
+    secret = own.signed_in(app)
+    old, folder = _children(own.proxy), _folder(own.proxy)
+    away = folder.rename(folder.with_name(f"{folder.name}-away"))
+    own.proxy.process.send_signal(signal.SIGHUP)
+    # Where they would be asked by the others there is no folder.
+    wait_for(lambda: "the old ones go on" in own.proxy.log.read_text(), 30)
+    wait_for(lambda: _children(own.proxy) == old, 20)
+    assert {own.ask(app, secret=secret).status_code for _ in range(20)} == {200}
+    away.rename(folder)
+    own.proxy.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: not set(_children(own.proxy)) & set(old), 30)
+    assert own.ask(app, secret=secret).status_code == 200
+
+
 def _backends(connection: psycopg.Connection, where: str = "true") -> set[int]:
     rows = connection.execute(f"SELECT pid FROM pg_stat_activity WHERE {where}".encode())
     return {row[0] for row in rows}
