@@ -30,7 +30,7 @@ def shoot(
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
                 page.goto(path if path.startswith("http") else stack.url + path)
-                if name.startswith("job-") or name == "metrics":
+                if name.startswith("job-") or name in {"metrics", "notebook-ready"}:
                     page.locator(".js-plotly-plot:visible").first.wait_for(timeout=20_000)
                 prepare(page)
                 page.screenshot(path=OUT / f"{name}-{theme}-{width}.png", full_page=True)

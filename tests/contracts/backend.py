@@ -68,6 +68,18 @@ def wait_for(condition: Callable[[], T], seconds: float = 20.0) -> T:
     pytest.fail(f"not true within {seconds} s")
 
 
+def running(backend: Backend, name: str, seconds: float = 30.0) -> Observation:
+    """Waits until the attempt runs somewhere."""
+
+    def look_for_start() -> Observation | None:
+        seen = look(backend, name)
+        return seen if seen and seen.phase is Phase.RUNNING and seen.node else None
+
+    found = wait_for(look_for_start, seconds)
+    assert found is not None
+    return found
+
+
 def look(backend: Backend, name: str) -> Observation | None:
     """What the engine says of one attempt now."""
     return backend.observe([Handle(name)]).seen.get(name)

@@ -108,7 +108,8 @@ def _request(code: str) -> str:
 
 def works(backend: LocalBackend, spec: LaunchSpec) -> None:
     """The notebook is what it should be, however it was started."""
-    server = Server(backend.endpoint(spec.external_name, "lab"))
+    # A container takes its time before its command begins.
+    server = Server(wait_for(lambda: backend.endpoint(spec.external_name, "lab"), 60))
     wait_for(server.answers, 60)
     assert server.ask("GET", "/lab").status_code == 200
     assert server.prints(CODE) == "/workspace blue 2\n"

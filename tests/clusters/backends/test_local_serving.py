@@ -22,7 +22,7 @@ from tests.clusters.backends.machine import (
     needs_root,
     settings_of,
 )
-from tests.contracts.backend import ended, log_holds, log_of, make_spec, run
+from tests.contracts.backend import ended, log_holds, log_of, make_spec, run, running
 
 pytestmark = pytest.mark.sandbox
 SERVER = """
@@ -87,6 +87,7 @@ def test_it_is_known_from_the_start_to_the_end_and_only_of_what_serves(
     assert backend.endpoint(server.external_name, "lab") is None
     for spec in (server, job):
         backend.submit(spec)
+        running(backend, spec.external_name)
     assert backend.endpoint(server.external_name, "lab") is not None
     assert backend.endpoint(server.external_name, "../lab") is None
     assert backend.endpoint(job.external_name, "lab") is None
@@ -104,6 +105,7 @@ def test_each_attempt_has_a_token_of_its_own_that_the_portal_keeps(
         backend.submit(spec)
         kept = root / "local" / "attempts" / spec.external_name / "spec.json"
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        running(backend, spec.external_name)
         endpoint = backend.endpoint(spec.external_name, "lab")
         assert endpoint is not None
         assert endpoint.token == json.loads(kept.read_text())["token"]

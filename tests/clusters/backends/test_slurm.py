@@ -36,6 +36,7 @@ from tests.contracts.backend import (
     look,
     make_spec,
     run,
+    running,
     wait_for,
 )
 from tests.slurm.fake import FakeTools
@@ -95,18 +96,6 @@ def node(slurm_lab: SlurmLab) -> Iterator[str]:
     """A node, as good as new afterwards."""
     yield slurm_lab.node_names[2]
     slurm_lab.heal()
-
-
-def running(backend: Backend, name: str) -> Observation:
-    """It runs, waited for."""
-
-    def look_for_start() -> Observation | None:
-        seen = look(backend, name)
-        return seen if seen and seen.phase is Phase.RUNNING and seen.node else None
-
-    found = wait_for(look_for_start)
-    assert found is not None
-    return found
 
 
 class TestSlurmContract(BackendContract):

@@ -19,7 +19,16 @@ from clusters.backends.base import (
 )
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.survey import RESTART_SECONDS
-from tests.contracts.backend import ended, log_holds, log_of, look, make_spec, run, wait_for
+from tests.contracts.backend import (
+    ended,
+    log_holds,
+    log_of,
+    look,
+    make_spec,
+    run,
+    running,
+    wait_for,
+)
 from tests.slurm.lab import SlurmLab
 
 pytestmark = pytest.mark.slurm
@@ -49,16 +58,6 @@ def next_attempt(spec: LaunchSpec) -> LaunchSpec:
         attempt_number=spec.attempt_number + 1,
         previous_name=spec.external_name,
     )
-
-
-def running(backend: SlurmBackend, name: str) -> Observation:
-    def look_for_start() -> Observation | None:
-        seen = look(backend, name)
-        return seen if seen and seen.phase is Phase.RUNNING and seen.node else None
-
-    found = wait_for(look_for_start, 30)
-    assert found is not None
-    return found
 
 
 def lost(backend: SlurmBackend, name: str) -> Observation:

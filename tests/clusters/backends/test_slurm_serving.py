@@ -25,8 +25,18 @@ from clusters.backends.base import (
 from clusters.backends.slurm.backend import SlurmBackend
 from clusters.backends.slurm.folders import PORT_FILE, Record, SharedFolder
 from tests.clusters.backends.test_local_lab import COMMAND, printed
-from tests.clusters.backends.test_slurm_faults import lost, next_attempt, number_of, running
-from tests.contracts.backend import MIB, ended, log_holds, log_of, look, make_spec, run, wait_for
+from tests.clusters.backends.test_slurm_faults import lost, next_attempt, number_of
+from tests.contracts.backend import (
+    MIB,
+    ended,
+    log_holds,
+    log_of,
+    look,
+    make_spec,
+    run,
+    running,
+    wait_for,
+)
 from tests.slurm.lab import SlurmLab
 from tests.stacks.environments import prepared
 
