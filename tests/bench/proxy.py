@@ -49,9 +49,12 @@ def _best(rounds: list[Sample]) -> Sample:
 def _round(proxy: Running) -> Sample:
     target = proxy.target
     traffic.requests(target, CONNECTIONS, SECONDS / 3)
+    before = proxy.cpu_seconds()
     took = traffic.requests(target, CONNECTIONS, SECONDS)
+    used = (proxy.cpu_seconds() - before) * (1 - traffic.WARM_SHARE)
     before = proxy.cpu_seconds()
     sample = {
+        "cpu_requests": used / len(took),
         "download": traffic.download(target, SIZE_BYTES),
         "cpu_download": proxy.cpu_seconds() - before,
         "upload": traffic.upload(target, SIZE_BYTES),
@@ -99,6 +102,7 @@ _LINES: list[tuple[str, str, bool, Show]] = [
     ),
     # What a busy machine disturbs least.
     ("cpu_download", "proxy: CPU of a download of 1 GiB", True, lambda used: f"{used:.2f} s"),
+    ("cpu_requests", "proxy: CPU a small request", True, _microseconds),
     *(
         (f"cpu_{count}", f"proxy: CPU a round trip, {count} open", True, _microseconds)
         for count in SOCKETS
