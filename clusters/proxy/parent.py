@@ -81,7 +81,7 @@ class Parent:
     def _replace_all(self) -> None:
         old, self._serving = self._serving, []
         self._fill()
-        if self._is_ready():
+        if self._come_up():
             gone, number = old, signal.SIGUSR1
         else:
             logger.error("the new processes do not come up: the old ones go on")
@@ -91,8 +91,8 @@ class Parent:
             process.tell(number)
         self._retired += gone
 
-    def _is_ready(self) -> bool:
-        """Whether all serve, now or in a moment."""
+    def _come_up(self) -> bool:
+        """Wait until all serve; false where one has ended, or it takes too long."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and not any(each.has_ended() for each in self._serving):
             if all(each.is_ready() for each in self._serving):

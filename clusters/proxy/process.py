@@ -119,7 +119,7 @@ async def _serve(settings: Settings, place: Place) -> None:
 
 async def _until_known(follower: Follower, stopped: asyncio.Future[float]) -> None:
     """Nobody is told to wait whom another could answer."""
-    known = asyncio.create_task(follower.has_seen())
+    known = asyncio.create_task(follower.until_seen())
     either: list[asyncio.Future[Any]] = [known, stopped]
     first = asyncio.FIRST_COMPLETED
     await asyncio.wait(either, timeout=KNOWING_SECONDS, return_when=first)

@@ -54,7 +54,7 @@ class Follower:
         """When the database was last read; None: never yet."""
         return None if self._seen_at is None else round(self._loop.time() - self._seen_at, 1)
 
-    async def has_seen(self) -> None:
+    async def until_seen(self) -> None:
         """Return once the database was read for the first time."""
         await self._has_seen.wait()
 

@@ -444,7 +444,7 @@ def test_a_task_of_an_array_is_stopped_alone(backend: SlurmBackend) -> None:
     log_holds(backend, first.external_name, b"here")
     backend.stop(second.external_name, grace_seconds=0)
     assert ended(backend, second.external_name).reason is EndReason.STOPPED
-    assert running(backend, first.external_name).ended_at is None
+    assert running(backend, first.external_name, 20).ended_at is None
     backend.stop(first.external_name, grace_seconds=0)
     assert ended(backend, first.external_name).reason is EndReason.STOPPED
 
