@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import ClientResponse, StreamReader
 from multidict import CIMultiDict
 
 PATH = "/.fastgpu/overlay.js"
 TAG = f'<script src="{PATH}" defer></script>'.encode()
-# A page whose head is longer or comes slower than this goes without.
+# A page goes without whose head's end is not within these.
 WINDOW_BYTES = 64 * 1024
 WINDOW_SECONDS = 2.0
 _END_OF_HEAD = b"</head"
@@ -28,21 +29,17 @@ def fits(answer: ClientResponse) -> bool:
 
 async def read_start(content: StreamReader) -> tuple[bytes, bool]:
     """The first bytes of a page; True with the script in them, where they hold the head's end."""
-    start, place = b"", -1
-    try:
+    start, is_in = bytearray(), False
+    with suppress(TimeoutError):
         async with asyncio.timeout(WINDOW_SECONDS):
-            while place < 0 and len(start) < WINDOW_BYTES:
-                chunk = await content.readany()
-                if not chunk:
-                    break
-                seen = max(0, len(start) - len(_END_OF_HEAD))
+            while not is_in and len(start) < WINDOW_BYTES and (chunk := await content.readany()):
+                new = max(0, len(start) - len(_END_OF_HEAD))
                 start += chunk
-                place = start.lower().find(_END_OF_HEAD, seen)
-    except TimeoutError:
-        return start, False
-    if place < 0:
-        return start, False
-    return start[:place] + TAG + start[place:], True
+                # However much came at once: where the end may stand is no matter of luck.
+                found = start[new:WINDOW_BYTES].lower().find(_END_OF_HEAD)
+                if is_in := found >= 0:
+                    start[new + found : new + found] = TAG
+    return bytes(start), is_in
 
 
 def adapt(headers: CIMultiDict[str]) -> None:
