@@ -27,7 +27,8 @@ _OF_SESSIONS = "clusters_appsession"
 class Follower:
     """Keeps `routes` and `sessions` as the database says. `apply` is told what has changed.
 
-    `database` must listen to `CHANNEL` and be used by nobody else.
+    `database` must listen to `CHANNEL` and be used by nobody else. It is read when it tells of a
+    change, and without that every so many seconds, `routes_every` and `sessions_every`.
     A look that fails changes nothing: what was known stays.
     """
 
@@ -37,11 +38,16 @@ class Follower:
         routes: Routes,
         sessions: Sessions,
         apply: Callable[[Changes], Awaitable[None]],
+        *,
+        routes_every: float = ROUTES_EVERY_SECONDS,
+        sessions_every: float = SESSIONS_EVERY_SECONDS,
     ) -> None:
         self._database = database
         self._routes = routes
         self._sessions = sessions
         self._apply = apply
+        self._routes_every = routes_every
+        self._sessions_every = sessions_every
         self._loop = asyncio.get_running_loop()
         self._seen_at: float | None = None
         self._has_seen = asyncio.Event()
@@ -90,10 +96,10 @@ class Follower:
         self._seen_at = self._loop.time()
         self._has_seen.set()
         self._routes_rest = self._seen_at + (self._seen_at - began) / BUSY_SHARE
-        self._routes_due = self._seen_at + ROUTES_EVERY_SECONDS
+        self._routes_due = self._seen_at + self._routes_every
 
     async def _check_sessions(self) -> None:
-        self._sessions_due = self._loop.time() + SESSIONS_EVERY_SECONDS
+        self._sessions_due = self._loop.time() + self._sessions_every
         digests = self._sessions.in_use()
         if digests:
             holding = {row[0] for row in await self._database.ask(HOLDING, [digests])}

@@ -57,15 +57,17 @@ def make_spec(  # one argument a knob of the launch
     )
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 20.0) -> T:
-    """The first true answer of `condition`; fails after `seconds`."""
+def wait_for(
+    condition: Callable[[], T], seconds: float = 20.0, *, why: Callable[[], str] = str
+) -> T:
+    """The first true answer of `condition`; fails after `seconds` with what `why` tells."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = condition()
         if answer:
             return answer
         time.sleep(0.02)
-    pytest.fail(f"not true within {seconds} s")
+    pytest.fail(f"not true within {seconds} s\n{why()}".strip())
 
 
 def running(backend: Backend, name: str, seconds: float = 30.0) -> Observation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +14,8 @@ from tests.clusters.backends.browser import looking
 from tests.contracts.backend import ended, log_holds, log_of, make_spec, wait_for
 
 JOB = "trap 'echo saved; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
-GRACE_SECONDS = 60
+# Longer than anybody here waits for an end.
+GRACE_SECONDS = 600
 
 
 class TerminalEngine(Backend, Terminals):
@@ -101,10 +101,8 @@ class TerminalContract:
         name = started(engine, environment=environment)
         with looking(opened(engine, name)) as browser:
             assert browser.asks("echo $((6 * 7))") == "42\n"
-            begun = time.monotonic()
             engine.stop(name, grace_seconds=GRACE_SECONDS)
             end = ended(engine, name)
-        assert time.monotonic() - begun < GRACE_SECONDS / 2
         assert end.reason is EndReason.STOPPED
         assert b"saved\n" in log_of(engine, name)
 

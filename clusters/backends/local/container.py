@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FIFOS = ("output", "events", "go")
 END_SECONDS = 10.0
-"""For the engine to say how a container ended that could not say it itself."""
+"""For the engine to hear of a container's end: how it was, and that it may be removed."""
 CGROUP_MOUNT = "/sys/fs/cgroup"
 KILLED = 137
 
@@ -137,7 +137,8 @@ class ContainerSupervisor(Supervisor):
     def tidy(self) -> None:
         """Remove the container; if the engine is away a dead one stays, which does no harm."""
         try:
-            self.service.remove(self.name, self.plan["oci_body"]["Labels"])
+            labels = self.plan["oci_body"]["Labels"]
+            self.service.remove(self.name, labels, within_seconds=END_SECONDS)
         except (OciAway, OciError) as error:
             os.write(2, f"the container {self.name} could not be removed: {error}\n".encode())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from urllib.parse import quote
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 VERSION = "v1.41"
 TIMEOUT_SECONDS = 60.0
 """For one answer: a start may have to wait for a busy disk."""
+AGAIN_SECONDS = 0.1
 
 
 class OciError(Exception):
@@ -61,14 +63,24 @@ class OciService:
         """What the engine knows of the container. OciError 404 when it knows none."""
         return self._call("GET", f"/containers/{quote(name)}/json")
 
-    def remove(self, name: str, labels: dict[str, str]) -> None:
-        """Kill and remove it; gone already is as good. One without these labels is left alone."""
-        try:
-            if carries(self.inspect(name), labels):
-                self._call("DELETE", f"/containers/{quote(name)}?force=true&v=true")
-        except OciError as error:
-            if error.status != 404:
-                raise
+    def remove(self, name: str, labels: dict[str, str], *, within_seconds: float = 0.0) -> None:
+        """Kill and remove it; gone already is as good. One without these labels is left alone.
+
+        An engine that has not heard yet that it has ended may refuse (podman: "container not
+        running"): it is asked again, for `within_seconds`.
+        """
+        deadline = time.monotonic() + within_seconds
+        while True:
+            try:
+                if carries(self.inspect(name), labels):
+                    self._call("DELETE", f"/containers/{quote(name)}?force=true&v=true")
+                break
+            except OciError as error:
+                if error.status == 404:
+                    break
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(AGAIN_SECONDS)
 
     def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         connection = _Connection(self._path, self._timeout)

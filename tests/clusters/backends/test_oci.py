@@ -99,7 +99,12 @@ def backend(root: Path, podman: Podman) -> Iterator[LocalBackend]:
     wait_for(
         lambda: all(o.phase is Phase.ENDED for o in made.observe(map(Handle, names)).seen.values())
     )
-    wait_for(lambda: podman.run("ps", "--all", "--quiet") == "")
+    wait_for(lambda: podman.run("ps", "--all", "--quiet") == "", why=lambda: _trouble(attempts))
+
+
+def _trouble(attempts: Path) -> str:
+    """What supervisors could not do."""
+    return "".join(log.read_text() for log in attempts.glob("*/supervisor.log"))
 
 
 class TestContract(BackendContract):

@@ -66,8 +66,13 @@ class Lab:
         origin = self.proxy.origin(place.name)
         return f"Host: {self.proxy.host(place.name)}\r\nCookie: {cookie}\r\nOrigin: {origin}\r\n"
 
-    async def raw(self, data: str | bytes, *, seconds: float = 5.0) -> bytes:
-        """What comes back for these bytes until the connection ends or so long has passed."""
+    async def raw(
+        self, data: str | bytes, *, ends: bytes | None = None, seconds: float = 20.0
+    ) -> bytes:
+        """What comes back for these bytes until the connection ends, or what came with `ends`.
+
+        Or so long has passed: for what may hang.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.proxy.port)
         writer.write(data.encode() if isinstance(data, str) else data)
         out = b""
@@ -75,6 +80,8 @@ class Lab:
             async with asyncio.timeout(seconds):
                 while piece := await reader.read(65536):
                     out += piece
+                    if ends is not None and out.endswith(ends):
+                        break
         except (TimeoutError, ConnectionError):
             pass
         writer.transport.abort()
@@ -114,7 +121,7 @@ async def opened(lab: Lab, **options: Any) -> ClientConnection:
     return socket
 
 
-async def until(holds: Any, seconds: float = 5.0) -> None:
+async def until(holds: Any, seconds: float = 20.0) -> None:
     """Return once `holds()` is true; TimeoutError when that takes too long."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # it holds in another process

@@ -116,7 +116,7 @@ def running(
         proxy.stop()
 
 
-def wait_for(holds: object, seconds: float = 10.0, why: object = "it did not come to hold") -> None:
+def wait_for(holds: object, seconds: float = 20.0, why: object = "it did not come to hold") -> None:
     """Until `holds()` is true; AssertionError with `why` when that takes too long."""
     assert callable(holds)
     deadline = time.monotonic() + seconds

