@@ -23,6 +23,7 @@ from tests.bench import (
     notebooks,
     observing,
     proxy,
+    rights,
     slurm,
     webhooks,
     zero,
@@ -33,7 +34,7 @@ from tests.slurm.lab import missing as slurm_missing
 
 SLURM = ("slurm_launch", "slurm_burst")
 # What needs no FastGPU around it.
-ALONE = ("observe", "proxy")
+ALONE = ("observe", "rights", "proxy")
 NAMES = (
     "up_second_start", "memory_at_rest", "job_launch", "notebooks", "log_latency", "launches",
     "restart", "tick", "metering", "closing", "webhooks", "zero",
@@ -89,7 +90,11 @@ def run(names: set[str], rounds: int) -> tuple[list[Figure], list[str]]:
                 "closing": lambda: closing.measure(stack),
             }
             _measure(measures, names, figures, notes)
-    alone: dict[str, Measure] = {"observe": observing.measure, "proxy": proxy.measure}
+    alone: dict[str, Measure] = {
+        "observe": observing.measure,
+        "rights": rights.measure,
+        "proxy": proxy.measure,
+    }
     _measure(alone, names, figures, notes)
     if names & set(SLURM):
         _on_slurm(names, rounds, figures, notes)

@@ -26,7 +26,8 @@ from tests.clusters.proxy.process import ROOT, running, wait_for
 from tests.stacks.portal import free_port
 
 OURS, CHP, NGINX = "ours", "chp", "nginx"
-HOST = "bench.apps.localhost"
+NAME = "bench"
+HOST = f"{NAME}.apps.localhost"
 CHP_PACKAGE = "configurable-http-proxy@5"
 START_SECONDS = 20.0
 _FILES = 65_000
@@ -83,11 +84,9 @@ class Running:
 @contextmanager
 def all_running(folder: Path) -> Iterator[dict[str, Running]]:
     """Those that can be had here, before one server; their files lie in `folder`."""
-    port = free_port()
     with ExitStack() as held:
-        server = [sys.executable, "-m", "tests.bench.upstream", str(port)]
-        held.enter_context(_process(server, port, folder / "upstream.log"))
-        found = {OURS: held.enter_context(_ours(folder, port))}
+        port = held.enter_context(served(folder))
+        found = {OURS: held.enter_context(ours(folder, port)).running}
         if nginx := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
             found[NGINX] = held.enter_context(_nginx(nginx, folder / "nginx", port))
         if program := chp_program():
@@ -95,25 +94,63 @@ def all_running(folder: Path) -> Iterator[dict[str, Running]]:
         yield found
 
 
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Our proxy, and the database that says what it serves to whom."""
+
+    running: Running
+    database: psycopg.Connection
+
+    def let_in(self) -> Target:
+        """Somebody else who may open it."""
+        target = self.running.target
+        return Target(target.port, target.host, _let_in(self.database))
+
+    def shut_out(self, target: Target) -> None:
+        """They may no longer; nobody is told."""
+        digest = digest_of(target.cookie.partition("=")[2])
+        self.database.execute("DELETE FROM clusters_app_access WHERE digest = %s", [digest])
+
+    def tell(self) -> None:
+        """What the trigger of the portal's table of sessions sends."""
+        self.database.execute("NOTIFY fastgpu_apps, 'clusters_appsession'")
+
+
 @contextmanager
-def _ours(folder: Path, upstream: int) -> Iterator[Running]:
-    secret = f"fgc_{secrets.token_urlsafe(32)}"
+def served(folder: Path) -> Iterator[int]:
+    """The port of the one server that all of them forward to."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.bench.upstream", str(port)]
+    with _process(command, port, folder / "upstream.log"):
+        yield port
+
+
+@contextmanager
+def ours(folder: Path, upstream: int) -> Iterator[Ours]:
+    """Our proxy before that server."""
     postgres = EmbeddedPostgres(folder / "pg", folder / "s", fsync=False)
     postgres.start()
     try:
         with psycopg.connect(postgres.url, autocommit=True) as database:
             database.execute(_TABLES)
             where = Jsonb({"host": "127.0.0.1", "port": upstream})
-            row = (1, HOST.partition(".")[0], "lab", "ready", where, "nb_bench")
+            row = (1, NAME, "lab", "ready", where, "nb_bench")
             database.execute("INSERT INTO clusters_app_route VALUES (%s, %s, %s, %s, %s, %s)", row)
-            access = (digest_of(secret), row[1], 1)
-            database.execute("INSERT INTO clusters_app_access VALUES (%s, %s, %s)", access)
-        with running(folder / "ours.log", postgres.url) as proxy:
-            wait_for(lambda: proxy.health()["routes"] == 1)
-            target = Target(proxy.port, HOST, f"fastgpu={secret}")
-            yield Running(target, psutil.Process(proxy.process.pid))
+            cookie = _let_in(database)
+            with running(folder / "ours.log", postgres.url) as proxy:
+                wait_for(lambda: proxy.health()["routes"] == 1)
+                process = psutil.Process(proxy.process.pid)
+                yield Ours(Running(Target(proxy.port, HOST, cookie), process), database)
     finally:
         postgres.stop()
+
+
+def _let_in(database: psycopg.Connection) -> str:
+    """The cookie of somebody new."""
+    secret = f"fgc_{secrets.token_urlsafe(32)}"
+    row = (digest_of(secret), NAME, 1)
+    database.execute("INSERT INTO clusters_app_access VALUES (%s, %s, %s)", row)
+    return f"fastgpu={secret}"
 
 
 @contextmanager

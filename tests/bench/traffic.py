@@ -6,7 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from tests.bench.upstream import ANSWER, BODY, DONE, FRAME_BYTES, MESSAGE
@@ -105,6 +105,13 @@ def open_sockets(target: Target, count: int) -> Iterator[Sequence[socket.socket]
 
     with _several(opened, count) as clients:
         yield clients
+
+
+def until_closed(client: socket.socket) -> None:
+    """Wait until the other side has ended it, in whatever way."""
+    with suppress(ConnectionResetError):
+        while client.recv(65536):
+            pass
 
 
 @contextmanager
