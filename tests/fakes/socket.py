@@ -41,7 +41,7 @@ class Socket:
         cookie = "; ".join(f"{key}={value.value}" for key, value in client.cookies.items())
         socket = cls(path, cookie=cookie)
         await socket._asgi.send_input({"type": "websocket.connect"})
-        answer = await socket._asgi.receive_output(timeout=10)
+        answer = await socket._asgi.receive_output(timeout=30)
         socket.is_open = answer["type"] == "websocket.accept"
         socket.code = int(answer.get("code", 0))
         return socket
@@ -56,7 +56,7 @@ class Socket:
 
     async def next(self) -> dict[str, Any]:
         """The next message."""
-        sent = await self._asgi.receive_output(timeout=10)
+        sent = await self._asgi.receive_output(timeout=30)
         assert sent["type"] == "websocket.send", sent
         message: dict[str, Any] = json.loads(sent["text"])
         assert message["v"] == 1
@@ -73,11 +73,11 @@ class Socket:
     async def closed_with(self) -> int:
         """The code the other side closes with."""
         while True:
-            sent = await self._asgi.receive_output(timeout=10)
+            sent = await self._asgi.receive_output(timeout=30)
             if sent["type"] == "websocket.close":
                 return int(sent["code"])
 
     async def close(self) -> None:
         """Go away."""
         await self._asgi.send_input({"type": "websocket.disconnect", "code": 1000})
-        await self._asgi.wait(timeout=10)
+        await self._asgi.wait(timeout=30)

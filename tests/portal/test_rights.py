@@ -238,15 +238,15 @@ async def knock(path: str, client: Client) -> str:
     communicator: Any = ApplicationCommunicator  # asgiref types it half
     socket = communicator(application, scope)
     await socket.send_input({"type": "websocket.connect"})
-    answer = await socket.receive_output(timeout=5)
+    answer = await socket.receive_output(timeout=30)
     if answer["type"] == "websocket.accept":
         answer = await first_close(socket) or answer
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-    await socket.wait(timeout=5)
+    await socket.wait(timeout=30)
     return str(answer["code"]) if answer["type"] == "websocket.close" else "open"
 
 
 async def first_close(socket: Any) -> dict[str, Any] | None:
     """The close that follows an accept at once: browsers show codes only of accepted sockets."""
-    answer: dict[str, Any] = await socket.receive_output(timeout=5)
+    answer: dict[str, Any] = await socket.receive_output(timeout=30)
     return answer if answer["type"] == "websocket.close" else None

@@ -37,8 +37,24 @@ class Pail:
         self.fate = "abandoned"
 
 
-def sends(*messages: dict[str, Any] | float) -> Receive:
-    """What a server receives: messages, and pauses in seconds between them."""
+class Gate:
+    """Where somebody who sends stops until it is opened."""
+
+    def __init__(self) -> None:
+        self.is_reached, self._is_open = asyncio.Event(), asyncio.Event()
+
+    def open(self) -> None:
+        """Let them go on."""
+        self._is_open.set()
+
+    async def passed(self) -> None:
+        """Stop here."""
+        self.is_reached.set()
+        await self._is_open.wait()
+
+
+def sends(*messages: dict[str, Any] | Gate) -> Receive:
+    """What a server receives: messages, and gates between them."""
     left = list(messages)
 
     async def receive() -> dict[str, Any]:
@@ -46,7 +62,7 @@ def sends(*messages: dict[str, Any] | float) -> Receive:
             message = left.pop(0)
             if isinstance(message, dict):
                 return message
-            await asyncio.sleep(message)
+            await message.passed()
         return {"type": "http.disconnect"}
 
     return receive
@@ -102,7 +118,7 @@ async def test_cut_off_it_is_given_up_without_an_answer() -> None:
 async def test_who_says_nothing_for_long_is_let_go() -> None:
     pail = Pail()
     transfers = Transfers(silence_seconds=0.05)
-    answer = await take(pail, sends(piece(b"half"), 60.0), transfers)
+    answer = await take(pail, sends(piece(b"half"), Gate()), transfers)
     assert answer is not None
     assert answer.status_code == 408
     assert pail.fate == "abandoned"
@@ -111,11 +127,13 @@ async def test_who_says_nothing_for_long_is_let_go() -> None:
 async def test_of_too_many_at_once_the_next_is_refused() -> None:
     transfers = Transfers(most_at_once=1)
     first, second, third = Pail(), Pail(), Pail()
-    slow = asyncio.create_task(take(first, sends(0.5, piece(b"x", last=True)), transfers))
-    await asyncio.sleep(0.1)
+    gate = Gate()
+    slow = asyncio.create_task(take(first, sends(gate, piece(b"x", last=True)), transfers))
+    await gate.is_reached.wait()
     answer = await take(second, sends(piece(b"x", last=True)), transfers)
     assert answer is not None
     assert (answer.status_code, second.fate) == (429, "abandoned")
+    gate.open()
     assert await slow is not None
     assert first.fate == "whole"
     again = await take(third, sends(piece(b"x", last=True)), transfers)
@@ -137,14 +155,13 @@ async def test_a_defect_of_ours_is_no_silence(error: Exception) -> None:
 
 
 async def test_when_the_server_stops_nothing_is_left() -> None:
-    pail = Pail()
-    task = asyncio.create_task(take(pail, sends(piece(b"half"), 60.0)))
-    await asyncio.sleep(0.1)
+    pail, gate = Pail(), Gate()
+    task = asyncio.create_task(take(pail, sends(piece(b"half"), gate)))
+    await gate.is_reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    for _ in range(100):
-        if pail.fate:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(30):
+        while not pail.fate:  # noqa: ASYNC110  # it is given up in a thread
+            await asyncio.sleep(0.01)
     assert pail.fate == "abandoned"

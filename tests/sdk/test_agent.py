@@ -74,7 +74,7 @@ def test_it_ends_at_once_on_sigterm(portal: TinyPortal, start: Start) -> None:
     agent = start("--portal", portal.url, "--interval", "60")
     portal.wait(lambda: len(portal.beats) == 1)
     agent.terminate()
-    assert agent.wait(5) == 0
+    assert agent.wait(30) == 0
     assert agent.communicate() == ("", "")
 
 
@@ -91,7 +91,7 @@ def test_a_portal_that_does_not_know_it_is_said_in_one_sentence(
     agent = start("--portal", portal.url, "--interval", "0.1")
     portal.wait(lambda: len(portal.beats) >= 3)
     agent.terminate()
-    said = agent.communicate(timeout=5)[1].splitlines()
+    said = agent.communicate(timeout=30)[1].splitlines()
     assert len(said) == 1
     assert "does not know this agent" in said[0]
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_read_is_said_once_and_no_zeros_are_sent(
     (tmp_path / "attempts").unlink()
     portal.wait(lambda: len(portal.beats) >= 1)
     agent.terminate()
-    assert agent.communicate(timeout=5)[1] == ""
+    assert agent.communicate(timeout=30)[1] == ""
 
 
 def test_once_prints_what_it_measured(tmp_path: Path, worker: Worker, start: Start) -> None:

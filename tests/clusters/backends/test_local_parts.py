@@ -125,7 +125,7 @@ class TestV2Kernel:
         assert watch.set_frozen(made, frozen=True)
         assert (group / "cgroup.freeze").read_text() == "1\n"
         watch.empty_cgroups(made)
-        assert process.wait(10) == -9
+        assert process.wait(30) == -9
 
 
 class TestFilter:

@@ -117,5 +117,5 @@ class Desk:
             additional_headers={"Cookie": f"fastgpu={secret}"},
             **options,
         ) as socket:
-            assert socket.recv(timeout=10) == "early"
+            assert socket.recv(timeout=30) == "early"
             yield socket

@@ -45,13 +45,13 @@ class Proxy:
 
     def health(self) -> dict[str, Any]:
         """What /healthz says."""
-        found: dict[str, Any] = httpx.get(f"{self.url}/healthz", timeout=10, verify=False).json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/healthz", timeout=30, verify=False).json()
         return found
 
     def connections(self) -> dict[str, int]:
         """What the portal is told; nothing while one of several processes is away."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        answer = httpx.get(f"{self.url}/connections", headers=headers, timeout=10, verify=False)
+        answer = httpx.get(f"{self.url}/connections", headers=headers, timeout=30, verify=False)
         assert answer.status_code in {200, 503}, answer.text
         found: dict[str, int] = answer.json() if answer.status_code == 200 else {}
         return found

@@ -97,7 +97,7 @@ def test_the_apps_own_pages_load_what_they_need(
 def test_a_socket_of_the_apps_own_page_opens(desk: Desk, app: App, secret: str) -> None:
     with desk.connect(app, secret) as socket:
         socket.send("hello")
-        assert socket.recv(timeout=5) == "hello"
+        assert socket.recv(timeout=30) == "hello"
 
 
 @pytest.mark.parametrize("origin", ["http://nb-other.apps.localhost", "null", None])

@@ -218,4 +218,5 @@ def test_one_that_is_closed_is_asked_no_more(
         wait_for(lambda: app.name not in desk.proxy.connections())
         count = len(asked)
         time.sleep(0.5)
-        assert len(asked) == count
+        # One may have been under way.
+        assert len(asked) <= count + 1

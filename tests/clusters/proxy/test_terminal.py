@@ -83,7 +83,7 @@ def test_nothing_but_its_socket_is_forwarded(
 def test_its_socket_is(desk: Desk, app: App, secret: str) -> None:
     with desk.connect(app, secret, SOCKET) as socket:
         socket.send("hello")
-        assert socket.recv(timeout=10) == "hello"
+        assert socket.recv(timeout=30) == "hello"
         assert desk.proxy.connections()[app.name] == 1
     for path in ("/socket", f"{SOCKET}?x"):
         with pytest.raises(InvalidStatus) as refused, desk.connect(app, secret, path):

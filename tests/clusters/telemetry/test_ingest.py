@@ -154,7 +154,7 @@ def test_who_watches_gets_one_event_a_beat(actor: Actor, engine: Engine) -> None
     attempt, at = run(actor, engine, gpus=2), this_second()
     watcher = Watcher(group_of(attempt.workload.pk))
     watcher.start()
-    assert watcher.has_joined.wait(10)
+    assert watcher.has_joined.wait(30)
     take(at, [reading_of(attempt, index=index) for index in (1, 0)])
     watcher.join()
     assert (watcher.event["v"], watcher.event["kind"]) == (1, "gpu")

@@ -96,7 +96,7 @@ def test_recovers_when_its_server_was_killed(postgres: EmbeddedPostgres) -> None
     assert pid is not None
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=10)
+    psutil.wait_procs(family, timeout=30)
     postgres.stop()
     postgres.start()
     assert _one(postgres.url, "SELECT answer FROM kept") == 42
@@ -108,7 +108,7 @@ def test_stop_leaves_no_process(postgres: EmbeddedPostgres) -> None:
     assert pid is not None
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     postgres.stop()
-    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
 def test_a_making_cut_short_is_begun_again(postgres: EmbeddedPostgres) -> None:
