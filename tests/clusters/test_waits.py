@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,10 +13,18 @@ from clusters.actions.jobs import cancel, launch
 from clusters.actions.launch_checks import JobRequest
 from clusters.queries.pools import longest_wait, room_of
 from clusters.tasks import drive_pool
+from portal.lib import clock
 from tests.conftest import Engine
 
 REQUEST = JobRequest(name="digits", pool="a100", gpus=2, command="true", time_limit_seconds=600)
-SLACK = timedelta(seconds=5)
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes() -> Iterator[None]:
+    """So that waits are exact."""
+    now = clock.now()
+    with clock.use(lambda: now):
+        yield
 
 
 @pytest.fixture
@@ -38,8 +47,7 @@ def test_what_can_never_fit_has_no_wait(engine: Engine) -> None:
 @pytest.mark.parametrize(("gpus", "seconds"), [(1, 610), (2, 610), (3, 3610)])
 def test_it_waits_for_the_time_limits_of_others(engine: Engine, gpus: int, seconds: int) -> None:
     wait = longest_wait(engine.pool, gpus=gpus)
-    assert wait is not None
-    assert abs(wait - timedelta(seconds=seconds)) < SLACK
+    assert wait == timedelta(seconds=seconds)
 
 
 @pytest.mark.usefixtures("full")
@@ -48,7 +56,7 @@ def test_who_is_ahead_is_waited_for_too(actor: Actor, engine: Engine) -> None:
     wait, own = longest_wait(engine.pool, gpus=2), longest_wait(engine.pool, gpus=2, before=ahead)
     assert wait is not None
     assert own is not None
-    assert abs(wait - own - timedelta(seconds=60)) < SLACK
+    assert wait - own == timedelta(seconds=60)
 
 
 @pytest.mark.usefixtures("full")

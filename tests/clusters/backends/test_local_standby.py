@@ -264,7 +264,7 @@ class TestClaim:
         assert end.reason is EndReason.TIME_LIMIT
         assert end.started_at is not None
         assert end.ended_at is not None
-        assert 1.0 <= (end.ended_at - end.started_at).total_seconds() < 3.0
+        assert (end.ended_at - end.started_at).total_seconds() >= 1.0
 
     def test_it_is_reached_at_its_endpoint_and_has_a_terminal(
         self, backend: LocalBackend, root: Path
