@@ -135,8 +135,8 @@ def test_a_forgotten_attempt_is_lost_only_after_a_grace(actor: Actor, engine: En
     attempt = Attempt.objects.get(workload=job, number=1)
     assert attempt.reason == Reason.NODE_LOST
     assert attempt.ended_at is not None
-    # Nobody pays for the hour in which nobody looked. A tick of these tests dates the look before it
-    # back, so that it may look itself.
+    # Nobody pays for the hour in which nobody looked. A tick of these tests dates the look before
+    # it back, so that it may look itself.
     assert attempt.ended_at == began + timedelta(hours=1) - MIN_INTERVAL
 
 
