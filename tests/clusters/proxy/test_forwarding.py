@@ -91,7 +91,7 @@ async def test_a_server_that_went_is_502(lab: Lab) -> None:
 async def test_chunks_arrive_as_they_are_sent(lab: Lab) -> None:
     """The server sends each only once the one before has come."""
     came = []
-    async with asyncio.timeout(10), lab.client.get(f"{lab.url}/chunks") as answer:
+    async with asyncio.timeout(30), lab.client.get(f"{lab.url}/chunks") as answer:
         async for chunk in answer.content.iter_any():
             came.append(chunk)
             lab.seen.chunk_came.release()
@@ -159,7 +159,7 @@ async def test_who_waits_to_be_asked_for_the_body_is_asked(lab: Lab) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", lab.proxy.port)
     expects = "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
     writer.write(f"PUT /echo HTTP/1.1\r\n{lab.head(lab.good)}{expects}".encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
         writer.write(b"hello")
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -195,6 +195,6 @@ async def test_a_client_that_half_closes_still_gets_its_answer(lab: Lab) -> None
     reader, writer = await asyncio.open_connection("127.0.0.1", lab.proxy.port)
     head = f"GET /echo HTTP/1.1\r\n{lab.head(lab.good)}Connection: close\r\n\r\n"
     writer.write(head.encode())
-    answer = await asyncio.wait_for(reader.read(), 3)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.transport.abort()
     assert b"200 OK" in answer

@@ -241,9 +241,9 @@ def test_new_processes_take_over_and_nothing_is_dropped(own: Desk) -> None:
     with own.connect(app, secret) as open_socket, ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(ask) for _ in range(2)]
         own.proxy.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: len(set(_children(own.proxy)) - set(old)) == 3, 20)
+        wait_for(lambda: len(set(_children(own.proxy)) - set(old)) == 3)
         # Two of the old ones had nothing open for long.
-        wait_for(lambda: len(set(_children(own.proxy)) & set(old)) == 1, 20)
+        wait_for(lambda: len(set(_children(own.proxy)) & set(old)) == 1)
         open_socket.send("still open")
         assert open_socket.recv(timeout=30) == "still open"
         is_over.set()
@@ -266,9 +266,9 @@ def test_a_new_process_answers_nobody_before_it_knows_what_is_running(
             # What is read of the routes waits for this, and who may open them does not.
             holding.execute("LOCK TABLE clusters_notebook IN ACCESS EXCLUSIVE MODE")
             own.proxy.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: len(_backends(seeing, "wait_event_type = 'Lock'") - before) == 3, 20)
+            wait_for(lambda: len(_backends(seeing, "wait_event_type = 'Lock'") - before) == 3)
             assert {own.ask(app, secret=secret).status_code for _ in range(60)} == {200}
-    wait_for(lambda: not set(_children(own.proxy)) & set(old), 20)
+    wait_for(lambda: not set(_children(own.proxy)) & set(old))
     assert own.ask(app, secret=secret).status_code == 200
 
 
@@ -281,7 +281,7 @@ def test_new_processes_that_do_not_come_up_leave_the_old_ones_in_place(own: Desk
     own.proxy.process.send_signal(signal.SIGHUP)
     # Where they would be asked by the others there is no folder.
     wait_for(lambda: "the old ones go on" in own.proxy.log.read_text(), 30)
-    wait_for(lambda: _children(own.proxy) == old, 20)
+    wait_for(lambda: _children(own.proxy) == old)
     assert {own.ask(app, secret=secret).status_code for _ in range(20)} == {200}
     away.rename(folder)
     own.proxy.process.send_signal(signal.SIGHUP)

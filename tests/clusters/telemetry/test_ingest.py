@@ -145,7 +145,7 @@ class Watcher(Thread):
         channel = await layer.new_channel()
         await layer.group_add(self.group, channel)
         self.has_joined.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             self.event = (await layer.receive(channel))["event"]
         await layer.flush()
 
