@@ -58,7 +58,7 @@ def make_spec(  # one argument a knob of the launch
 
 
 def wait_for(
-    condition: Callable[[], T], seconds: float = 20.0, *, why: Callable[[], str] = str
+    condition: Callable[[], T], seconds: float = 60.0, *, why: Callable[[], str] = str
 ) -> T:
     """The first true answer of `condition`; fails after `seconds` with what `why` tells."""
     deadline = time.monotonic() + seconds

@@ -84,7 +84,7 @@ def place(
 
 
 def sample_until(
-    sampler: Sampler, is_so: Callable[[dict[str, GpuReading]], bool], seconds: float = 20.0
+    sampler: Sampler, is_so: Callable[[dict[str, GpuReading]], bool], seconds: float = 60.0
 ) -> dict[str, GpuReading]:
     """Sample five times a second until `is_so`; fails after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -39,7 +39,7 @@ class TinyPortal:
             self._thread.join()
         self._server.server_close()
 
-    def wait(self, is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    def wait(self, is_so: Callable[[], bool], seconds: float = 60.0) -> None:
         """Until `is_so`; fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while not is_so():

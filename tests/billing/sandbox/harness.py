@@ -29,7 +29,7 @@ GOOD_CARD = {
 }
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Look every 20 ms until `condition` holds; fails with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
