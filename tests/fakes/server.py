@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from clusters.backends.base import Endpoint
+from tests.fakes.http import Answering
 
 TOKEN = "token-of-the-fake"
 
@@ -30,27 +29,16 @@ class FakeServer:
         self.asked: list[str] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Handler(Answering):
+            def answer(self) -> None:
                 outer.asked.append(self.path)
                 allowed = self.headers["Authorization"] == f"token {TOKEN}"
-                body = json.dumps(
-                    {
-                        "/api/kernels": outer.kernels,
-                        "/api/terminals": outer.terminals,
-                        "/fastgpu/use": outer.use,
-                    }.get(self.path, {})
-                ).encode()
-                self.send_response(outer.status if allowed else 403)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def address_string(self) -> str:
-                return "unix"
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+                found = {
+                    "/api/kernels": outer.kernels,
+                    "/api/terminals": outer.terminals,
+                    "/fastgpu/use": outer.use,
+                }
+                self.say_document(outer.status if allowed else 403, found.get(self.path, {}))
 
         self._server = socketserver.ThreadingUnixStreamServer(str(socket), Handler)
         self._server.daemon_threads = True

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import socketserver
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from clusters.backends.local.oci import OciError, OciService
+from tests.fakes.http import Answering
 
 LABELS = {"fastgpu": "one"}
 
@@ -28,33 +27,22 @@ class Engine:
         self.asked: list[str] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if outer.labels is None:
-                    self.say(404, {"message": "no such container"})
+        class Handler(Answering):
+            def answer(self) -> None:
+                if self.command == "DELETE":
+                    self.remove()
+                elif outer.labels is None:
+                    self.say_document(404, {"message": "no such container"})
                 else:
-                    self.say(200, {"Config": {"Labels": outer.labels}})
+                    self.say_document(200, {"Config": {"Labels": outer.labels}})
 
-            def do_DELETE(self) -> None:
+            def remove(self) -> None:
                 outer.asked.append(self.path)
                 if len(outer.asked) <= outer.refusals:
-                    self.say(500, {"message": "container not running"})
+                    self.say_document(500, {"message": "container not running"})
                 else:
                     outer.labels = None
-                    self.say(204, None)
-
-            def say(self, status: int, document: object) -> None:
-                body = b"" if document is None else json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def address_string(self) -> str:
-                return "unix"
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+                    self.say(204, b"")
 
         self.server = socketserver.ThreadingUnixStreamServer(str(socket), Handler)
 

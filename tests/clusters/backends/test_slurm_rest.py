@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import HTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -13,6 +13,7 @@ import pytest
 from clusters.backends.base import BackendUnavailable, EndReason, LaunchRefused
 from clusters.backends.slurm.rest import NotSent, Rest
 from clusters.backends.slurm.settings import SlurmSettings
+from tests.fakes.http import Answering
 
 Submit = Callable[[int, bytes], str]
 
@@ -26,17 +27,10 @@ def submit(tmp_path: Path) -> Iterator[Submit]:
     """Submits to a slurmrestd that answers with this status and body."""
     answer: list[tuple[int, bytes]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(Answering):
+        def answer(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            status, body = answer[-1]
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.say(*answer[-1])
 
     key = tmp_path / "jwt.key"
     key.write_bytes(b"k" * 32)

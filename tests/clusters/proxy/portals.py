@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.clusters.proxy.process import TOKEN
+from tests.fakes.http import Answering
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,13 @@ class FakePortal:
 def fake_portal(portal: FakePortal) -> Iterator[FakePortal]:
     """It listens for the length of the block."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(Answering):
+        def answer(self) -> None:
             length = int(self.headers["Content-Length"])
             body = json.loads(self.rfile.read(length))
             allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
             portal.told.append(Told(self.path, body))
-            said = json.dumps(portal.body).encode()
-            self.send_response(portal.status if allowed else 401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
+            self.say_document(portal.status if allowed else 401, portal.body)
 
     socketserver.TCPServer.allow_reuse_address = True
     server = ThreadingHTTPServer(("127.0.0.1", portal.port), Handler)
