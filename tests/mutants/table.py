@@ -16,14 +16,16 @@ _PIECE = (
 _OWED = "SELECT c.*, {owed} AS owed FROM candidate c"
 
 
+# Makes sure of the race that without the lock is a matter of luck.
+_MEET = "__import__('tests.concurrency.race', fromlist=['meet']).meet()"
+
+
 EDITED = (
-    # The pause makes sure of the race that without the lock is a matter of luck.
     Mutant(
         "holds are taken without the lock",
         "billing/actions/holds.py",
         "    lock_known(account)\n    available = funds_of(account).available_micros\n",
-        "    available = funds_of(account).available_micros\n"
-        "    __import__('time').sleep(0.5)\n    _ = lock_known\n",
+        f"    available = funds_of(account).available_micros\n    {_MEET}\n    _ = lock_known\n",
         f"{ACTIONS}/test_holds.py::test_two_holds_at_once_cannot_overspend",
     ),
     Mutant(
@@ -32,6 +34,14 @@ EDITED = (
         "    account = lock_account(account_id)\n    now",
         "    account = BillingAccount.objects.get(pk=account_id)\n    now",
         f"{ACTIONS}/test_auto_top_up.py::test_sixteen_at_once_charge_once",
+        more=(
+            Edit(
+                "billing/actions/auto_top_up.py",
+                "    payment = new_payment(\n        account,\n        purpose=PaymentPurpose.AUTO",
+                f"    {_MEET}\n    payment = new_payment(\n        account,\n"
+                "        purpose=PaymentPurpose.AUTO",
+            ),
+        ),
     ),
     Mutant(
         "a schedule is launched without its lock",
@@ -40,6 +50,13 @@ EDITED = (
         "Schedule.objects.all()",
         "tests/clusters/test_schedule_races.py"
         "::test_many_workers_at_the_same_instant_launch_it_once",
+        more=(
+            Edit(
+                "clusters/control/schedules.py",
+                "    due_at = schedule.next_at\n    _move_on",
+                f"    {_MEET}\n    due_at = schedule.next_at\n    _move_on",
+            ),
+        ),
     ),
     Mutant(
         "what is held may be spent",
@@ -307,8 +324,7 @@ EDITED = (
                 "billing/actions/ledger.py",
                 "    for line, amount in moved.items():\n"
                 "        accounts[line].balance_micros += amount\n",
-                "    __import__('time').sleep(0.3)\n"
-                "    for line, amount in moved.items():\n"
+                f"    {_MEET}\n    for line, amount in moved.items():\n"
                 "        accounts[line].balance_micros += amount\n",
             ),
         ),

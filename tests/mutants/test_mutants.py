@@ -32,6 +32,11 @@ PARTS = (
     "manage.py", "pyproject.toml",
 )  # fmt: skip
 TESTS_FAILED = 1
+# All that these tests need: to load what else is installed takes longer than most of them.
+PLUGINS = (
+    "pytest_django.plugin", "pytest_asyncio.plugin", "pytest_timeout", "_hypothesis_pytestplugin",
+    "tests.stores", "tests.groups", "no:cacheprovider",
+)  # fmt: skip
 # Any test with a database will do: guards are taken off before the first fault's test.
 MAKES_DATABASE = "tests/billing/actions/test_lots.py"
 
@@ -51,18 +56,10 @@ class Copy:
 
     def run(self, *tests: str) -> subprocess.CompletedProcess[str]:
         """Run these tests in it; the database is made with the first."""
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "--reuse-db",
-            "-p",
-            "no:cacheprovider",
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--reuse-db"]
+        plugins = [word for name in PLUGINS for word in ("-p", name)]
         return subprocess.run(
-            [*command, *tests],
+            [*command, *plugins, "-o", "addopts=", *tests],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -86,7 +83,12 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     own = urlunsplit(url._replace(path=f"{url.path}_mutants"))
     unset = {"PYTEST_CURRENT_TEST", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
-    own_values = {"DATABASE_URL": own, "PYTHONDONTWRITEBYTECODE": "1", "MACHINE_SHRINK": "0"}
+    own_values = {
+        "DATABASE_URL": own,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "MACHINE_SHRINK": "0",
+    }
     copy = Copy(folder, environment | own_values)
     made = copy.run(MAKES_DATABASE)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-1000:]

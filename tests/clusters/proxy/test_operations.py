@@ -150,7 +150,7 @@ def test_what_has_no_end_is_cut_off_at_once_and_a_request_after_some_seconds(own
             socket.recv(timeout=20)
         closed_at = time.monotonic()
         assert asking.result() - closed_at > DRAIN_SECONDS / 2
-    assert own.proxy.stop() == 0
+    assert own.proxy.process.wait(30) == 0
 
 
 # --- Several processes ---
