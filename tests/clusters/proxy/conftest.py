@@ -73,10 +73,10 @@ async def lab(proxy: Proxy, places: tuple[Place, Place, Place]) -> AsyncIterator
     good, bad, gone = places
     async with (
         good_server(good.socket) as seen,
-        hostile_server(bad.socket),
+        hostile_server(bad.socket) as sent,
         ClientSession(cookie_jar=DummyCookieJar(), auto_decompress=False) as client,
     ):
-        lab = Lab(proxy, good, bad, gone, client, seen)
+        lab = Lab(proxy, good, bad, gone, client, seen, sent)
         client.headers.update(lab.headers(good))
         yield lab
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 
 from clusters.backends.base import Endpoint
 from tests.clusters.proxy.process import Proxy
-from tests.clusters.proxy.servers import TOKEN, Seen
+from tests.clusters.proxy.servers import TOKEN, Seen, Sent
 
 HANDSHAKE = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -39,14 +39,15 @@ def endpoint_at(socket: Path) -> Endpoint:
 
 @dataclass
 class Lab:
-    """Ways to ask the proxy. `client` is signed in at `good`."""
+    """Ways to ask the proxy. `client` is signed in at `good`; `sent` counts what `bad` sends."""
 
     proxy: Proxy
     good: Place
     bad: Place
     gone: Place
     client: ClientSession
-    seen: Seen = field(default_factory=Seen)
+    seen: Seen
+    sent: Sent
 
     @property
     def url(self) -> str:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from aiohttp import ClientPayloadError, WSMsgType, web
 
@@ -254,18 +255,42 @@ class _Handlers:
 _MANY = 1 << 14
 
 
+@dataclass
+class Sent:
+    """How much a server could send."""
+
+    bytes: int = 0
+
+
+class _Counted:
+    """A writer whose bytes are counted."""
+
+    def __init__(self, writer: Writer, sent: Sent) -> None:
+        self._writer = writer
+        self._sent = sent
+
+    def write(self, data: bytes) -> None:
+        """Send, once the last was taken."""
+        self._writer.write(data)
+        self._sent.bytes += len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+
 @asynccontextmanager
-async def hostile_server(socket: Path) -> AsyncIterator[None]:
+async def hostile_server(socket: Path) -> AsyncIterator[Sent]:
     """A server that does what the path says, in bytes."""
     writers: set[Writer] = set()
+    sent = Sent()
 
     async def answer(reader: Reader, writer: Writer) -> None:
         writers.add(writer)
-        await _be_hostile(reader, writer)
+        await _be_hostile(reader, cast("Writer", _Counted(writer, sent)))
 
     server = await asyncio.start_unix_server(answer, str(socket))
     try:
-        yield
+        yield sent
     finally:
         server.close()
         for writer in writers:
@@ -347,7 +372,7 @@ async def _deaf_socket(reader: Reader, writer: Writer, _head: bytes) -> None:
 _DEEDS: dict[str, Callable[..., Awaitable[None]]] = {
     "headers": _repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 65000 + b"\r\n", _MANY),
     "oneheader": _repeats(b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 65536, _MANY),
-    "smallheaders": _repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n" * 100, _MANY),
+    "smallheaders": _repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n" * 10_000, _MANY),
     "100s": _repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 1 << 20),
     "103s": _repeats(b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 1000, 1 << 20),
     "few103s": _says(
