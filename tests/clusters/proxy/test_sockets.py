@@ -9,7 +9,7 @@ import os
 import pytest
 import websockets
 
-from tests.clusters.proxy.lab import HANDSHAKE, Lab, opened, send_until_held, until
+from tests.clusters.proxy.lab import HANDSHAKE, Lab, opened, send_until_held, still, until
 from tests.clusters.proxy.servers import PROTOCOL, TOKEN
 
 
@@ -103,18 +103,20 @@ async def test_a_slow_reader_holds_the_server_back(lab: Lab) -> None:
 
 async def test_a_tunnel_full_in_both_directions_still_ends(lab: Lab) -> None:
     """Nobody reads, so nothing can be flushed: the second end is cut off after some seconds."""
-    before = lab.proxy.health()["sockets"]
+    before = await still(lambda: int(lab.proxy.health()["sockets"]))
     reader, writer = await asyncio.open_connection("127.0.0.1", lab.proxy.port, limit=1024)
     writer.write(f"GET /deaf HTTP/1.1\r\n{lab.head(lab.bad)}{HANDSHAKE}\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     await send_until_held(writer, b"x" * 65536, seconds=1.0)
-    assert lab.proxy.health()["sockets"] == before + 1
+    await until(lambda: lab.proxy.health()["sockets"] == before + 1)
     writer.transport.abort()
     await until(lambda: lab.proxy.health()["sockets"] == before)
 
 
 async def test_open_sockets_are_counted_by_app(lab: Lab) -> None:
+    # Those of the tests before it have been seen to close.
+    await still(lambda: sum(lab.proxy.connections().values()))
     before = lab.proxy.connections()
     sockets = [await opened(lab) for _ in range(3)]
     now = lab.proxy.connections()
