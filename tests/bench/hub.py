@@ -24,8 +24,8 @@ import psutil
 from portal.lib.env import env_path
 from tests.bench.proxies import chp_program
 from tests.clusters.proxy.process import ROOT
+from tests.ports import free_port
 from tests.stacks.environments import LOCKS, PYTHON
-from tests.stacks.portal import free_port
 
 PACKAGE = "jupyterhub==5.*"
 USER = "bench"

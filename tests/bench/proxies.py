@@ -23,7 +23,7 @@ from portal.lib.env import env_path
 from portal.stack.postgres import EmbeddedPostgres
 from tests.bench.traffic import Target
 from tests.clusters.proxy.process import ROOT, running, wait_for
-from tests.stacks.portal import free_port
+from tests.ports import free_port
 
 OURS, CHP, NGINX = "ours", "chp", "nginx"
 NAME = "bench"

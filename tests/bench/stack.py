@@ -16,6 +16,7 @@ import httpx
 import psutil
 import psycopg
 
+from tests.ports import free_port
 from tests.stacks import portal
 
 
@@ -32,7 +33,7 @@ class Stack:
             "ENVIRONMENTS_DIR": str(self.environments),
             **(settings or {}),
         }
-        self.port = portal.free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._running: portal.Stack | None = None
         self._database: psycopg.Connection[tuple[Any, ...]] | None = None

@@ -43,6 +43,7 @@ import psutil
 
 from clusters.backends.slurm import users
 from clusters.backends.slurm.settings import SlurmSettings
+from tests.ports import free_port
 from tests.slurm import configuration
 
 PROGRAMS = ("slurmctld", "slurmd", "slurmrestd", "munged", "slurmdbd", "mariadbd", "sacctmgr")
@@ -88,7 +89,7 @@ class SlurmLab:
         self.folder = Path(tempfile.mkdtemp(prefix="fastgpu-slurm-"))
         self.folder.chmod(0o755)
         tag = f"lab{os.getpid()}{self.folder.name[-2:].lower().replace('_', 'x')}"
-        ports = _free_ports(nodes + 3)
+        ports = [free_port() for _ in range(nodes + 3)]
         self.layout = configuration.Layout(
             folder=self.folder,
             host=socket.gethostname().split(".")[0],
@@ -479,14 +480,6 @@ def _remove_users_of_the_dead() -> None:
         found = re.fullmatch(r"lab(\d+)\w\w-t\d+", user.pw_name)
         if found and not psutil.pid_exists(int(found.group(1))):
             subprocess.run(["userdel", user.pw_name], capture_output=True, check=False)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _is_open(port: int) -> bool:

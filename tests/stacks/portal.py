@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
-_random = random.SystemRandom()
 READY_SECONDS = 150
 # Prepared environments are built once for all stacks, not by each of them.
 ENVIRONMENTS = Path("/var/tmp/fastgpu-tests-environments")
@@ -116,29 +115,6 @@ def _cmdline(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def free_port() -> int:
-    """A port with the two above it free too, at this moment.
-
-    Below the range from which Linux gives ports to outgoing connections: one of those may take a
-    port of that range while the stack that will have it again is down.
-    """
-    while True:
-        port = _random.randrange(10_000, 19_900)
-        if all(_is_free(port + above) for above in range(3)):
-            return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As servers do: connections that are still closing are no obstacle.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def start(

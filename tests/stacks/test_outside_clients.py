@@ -17,9 +17,10 @@ import aiohttp
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.stacks.developer import Developer, until
 from tests.stacks.environments import LOCKS, prepared
-from tests.stacks.portal import Stack, free_port
+from tests.stacks.portal import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 TIMEOUT = aiohttp.ClientTimeout(total=90)

@@ -22,7 +22,7 @@ from portal.lib.errors import InvalidInput, NotAllowed, Unavailable
 from portal.lib.money import MICROS
 from tests.billing.books import assert_books
 from tests.billing.conftest import Box, Hands, Metered
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 GOOD = "4242 4242 4242 4242"
 DECLINES_LATER = "4000 0000 0000 0341"

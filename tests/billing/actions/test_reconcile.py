@@ -36,7 +36,7 @@ from portal.lib.errors import NotAllowed
 from portal.lib.money import MICROS
 from tests.billing.books import assert_books
 from tests.billing.conftest import Box
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

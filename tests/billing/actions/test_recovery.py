@@ -21,7 +21,7 @@ from portal.lib.errors import Unavailable
 from portal.lib.money import MICROS
 from tests.billing.books import assert_books
 from tests.billing.conftest import Box
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 # How often it has to go wrong: the client tries three times where it was given an answer.
 TRIES = {"drop_response": "1", "error_after": "3", "error_before": "3"}

@@ -32,7 +32,7 @@ from portal.lib.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unav
 from portal.lib.money import MICROS, from_cents, to_cents
 from tests.billing.books import assert_books, balance
 from tests.billing.conftest import START, Box, Metered
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 FAILS_LATER = "4000 0000 0000 5126"
 PENDING = "4000 0000 0000 7726"

@@ -22,7 +22,7 @@ from portal.lib.errors import Conflict, InvalidInput, NotFound, Unavailable
 from portal.lib.money import MICROS
 from tests.billing.books import assert_books, balance
 from tests.billing.conftest import START, Box, Metered
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 
 def session_of(payment: Payment) -> str:

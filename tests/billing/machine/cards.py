@@ -44,7 +44,8 @@ from portal.lib.errors import Conflict, InvalidInput, Unavailable
 from portal.lib.money import from_cents
 from tests.billing.machine.base import Base, numbers, refused, shares
 from tests.billing.machine.model import AutoRule, Paid
-from tests.billing.sandbox.harness import SECRET_KEY, free_port
+from tests.billing.sandbox.harness import SECRET_KEY
+from tests.ports import free_port
 
 # How often each has to happen until our client gives up, and whether the deed was done.
 FAULTS = {"drop_response": (1, True), "error_after": (3, True), "error_before": (3, False)}

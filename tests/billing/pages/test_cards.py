@@ -14,7 +14,7 @@ from billing.actions.auto_top_up import request, set_rule
 from billing.choices import PauseReason
 from billing.models import AutoTopUp, BillingAccount, CardSetup, PaymentMethod
 from tests.billing.conftest import Box
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 ClientOf = Callable[[User], Client]
 URL = "/billing/cards/"

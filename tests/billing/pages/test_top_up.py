@@ -14,7 +14,7 @@ from billing.models import BillingAccount, Payment
 from billing.queries.funds import funds_of
 from portal.lib.money import MICROS
 from tests.billing.conftest import Box
-from tests.billing.sandbox.harness import free_port
+from tests.ports import free_port
 
 ClientOf = Callable[[User], Client]
 URL = "/billing/top-up/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from typing import cast
 import httpx
 import stripe
 from stripe.params.checkout import SessionCreateParams
+
+from tests.ports import free_port
 
 SECRET_KEY = "sk_test_suite"
 WEBHOOK_SECRET = "whsec_suite"
@@ -36,13 +37,6 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> No
         if time.monotonic() > end:
             raise AssertionError(f"never happened: {what}")
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tests.stacks.portal import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 20.0

@@ -16,6 +16,7 @@ from portal.stack.errors import StackError
 from portal.stack.layout import Layout
 from portal.stack.ports import loopback_of, require_free
 from portal.stack.preflight import require_ports, require_space
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -41,14 +42,7 @@ def _is_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> Non
 
 @pytest.fixture
 def taken() -> int:
-    return _free_port()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_port()
 
 
 def test_up_names_a_taken_port_and_the_way_out(tmp_path: Path) -> None:
@@ -105,16 +99,16 @@ def test_a_disk_with_room_is_accepted(tmp_path: Path) -> None:
 
 
 def test_a_free_port_is_accepted() -> None:
-    require_free("127.0.0.1", _free_port(), "PORT")
+    require_free("127.0.0.1", free_port(), "PORT")
 
 
 def test_a_host_that_is_not_ours_is_refused() -> None:
     with pytest.raises(StackError, match="HOST"):
-        require_free("203.0.113.7", _free_port(), "PORT")
+        require_free("203.0.113.7", free_port(), "PORT")
 
 
 def test_two_parts_on_one_port_are_refused(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     config = Config(
         layout=Layout(tmp_path),
         host="127.0.0.1",
