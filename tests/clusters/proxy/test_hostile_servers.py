@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import ClientTimeout
 
-from tests.clusters.proxy.lab import Lab, until
+from tests.clusters.proxy.lab import Lab, still, until
 from tests.clusters.proxy.servers import TOKEN
 
 MEMORY_BYTES = 64 * 1024 * 1024
@@ -30,6 +30,8 @@ async def test_a_senseless_answer_is_502_soon_and_in_little_memory(lab: Lab, pat
 async def test_after_a_flood_the_next_request_is_answered(lab: Lab) -> None:
     await asyncio.gather(*(lab.ask_bad("/103s") for _ in range(5)))
     assert await lab.ask_bad("/500") == (500, b"oops")
+    # None of the floods goes on behind it.
+    assert await still(lambda: lab.sent.bytes) < 5 * SOON_BYTES
 
 
 async def test_an_answer_that_was_announced_crosses(lab: Lab) -> None:
