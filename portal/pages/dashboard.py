@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -33,13 +33,17 @@ LIVE_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A run with what it came to so far; `rate_micros` an hour is 0 when nothing ticks."""
+    """A run with what it came to so far; `rate_micros` an hour is 0 when nothing ticks.
+
+    `ticks_from`: since when it would have run for that long without a break.
+    """
 
     job: Workload
     reason: str
     cost_micros: int
     rate_micros: int
     running_for: timedelta | None
+    ticks_from: datetime
     position: int | None
 
 
@@ -74,17 +78,18 @@ def _context(facts: FrameFacts) -> dict[str, Any]:
     ended = list(jobs.filter(status__in=AT_REST)[:RECENT])
     costs = cost_of(RESOURCE_KIND, [job.pk for job in [*live, *ended]])
     positions = queue_positions(live)
-    ran = ran_by_job([*live, *ended], at=clock.now())
+    at = clock.now()
+    ran = ran_by_job([*live, *ended], at=at)
     burns = burn_of(RESOURCE_KIND, [job.pk for job in live])
-    rows = [_row(job, costs, positions, ran, burns.get(job.pk, 0)) for job in live]
+    rows = [_row(job, costs, positions, ran, at, burns.get(job.pk, 0)) for job in live]
     queued = [row for row in rows if row.job.status == WorkloadStatus.QUEUED]
     return {
         "facts": _money_facts(facts),
         "running_rows": [row for row in rows if row.job.status != WorkloadStatus.QUEUED],
         "queued_rows": sorted(queued, key=lambda row: (row.position or 0, row.job.pk)),
-        "recent_rows": [_row(job, costs, positions, ran) for job in ended],
+        "recent_rows": [_row(job, costs, positions, ran, at) for job in ended],
         "steps": [] if rows or ended else _first_steps(facts),
-        "at": clock.now(),
+        "at": at,
     }
 
 
@@ -93,6 +98,7 @@ def _row(
     costs: dict[int, int],
     positions: dict[int, int],
     ran: dict[int, timedelta],
+    at: datetime,
     rate_micros: int = 0,
 ) -> Row:
     return Row(
@@ -101,6 +107,7 @@ def _row(
         cost_micros=costs.get(job.pk, 0),
         rate_micros=rate_micros,
         running_for=ran.get(job.pk),
+        ticks_from=at - ran.get(job.pk, timedelta(0)),
         position=positions.get(job.pk),
     )
 

@@ -198,3 +198,14 @@ def test_queries_do_not_grow_with_jobs(
 def test_a_person_without_a_team_gets_one(client_of: Callable[[User], Client], alice: User) -> None:
     assert client_of(alice).get("/dashboard/").status_code == 200
     assert actor_of_user(alice).team is not None
+
+
+def test_the_clock_of_a_run_leaves_out_when_it_did_not_run(
+    page: Callable[[], str], actor: Actor, engine: Engine
+) -> None:
+    job = start(actor, engine.pool)
+    # It was started for the first time hours ago; the attempt that runs is new.
+    Workload.objects.filter(pk=job.pk).update(started_at=clock.now() - timedelta(hours=4))
+    found = re.search(r'data-elapsed="([^"]+)"', page())
+    assert found is not None
+    assert clock.now() - datetime.fromisoformat(found[1]) < timedelta(hours=1)
